@@ -1,0 +1,7 @@
+"""Readers: from any file of an electron microscope, a NumPy array or a HyperSpy signal to an Image."""
+
+from picostem.files.memory import from_array, from_hyperspy
+from picostem.files.read import DatasetInfo, list_datasets, read_image, read_images
+from picostem.image import check_image
+
+__all__ = ["DatasetInfo", "check_image", "from_array", "from_hyperspy", "list_datasets", "read_image", "read_images"]

@@ -1,0 +1,41 @@
+"""Values of any type to float32 grey values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+"""Weights of red, green, blue: ITU-R BT.709-6 (2015), item 3.2."""
+
+COLOUR_NOTE = "a colour image was converted to its luminance: false colours or drawn labels would mislead"
+
+
+def is_colour(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether an array without further description holds colours: three or four bytes per pixel."""
+    return len(shape) == 3 and shape[2] in (3, 4) and dtype == np.uint8
+
+
+def to_grey(array: NDArray[Any]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Grey values as float32, and a note if colours had to be mixed.
+
+    array: shape (rows, columns), or (rows, columns, channels) with 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)
+        channels; alpha is ignored.
+    """
+    if array.ndim == 2:
+        return to_float32(array), ()
+    red = array[..., 0]
+    if array.shape[2] < 3 or (np.array_equal(red, array[..., 1]) and np.array_equal(red, array[..., 2])):
+        return to_float32(red), ()
+    grey = np.zeros(red.shape, np.float32)
+    for channel, weight in enumerate(LUMINANCE):
+        grey += np.float32(weight) * array[..., channel]
+    return grey, (COLOUR_NOTE,)
+
+
+def to_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """A contiguous float32 copy; what is too large for float32 becomes infinite, which check_image finds."""
+    with np.errstate(over="ignore"):
+        return np.array(array, dtype=np.float32, order="C", copy=True)

@@ -1,0 +1,263 @@
+"""Maximum-likelihood fit of the stack model to the harmonics of many windows at once.
+
+Levenberg-Marquardt with analytic derivatives. Parameters are the windows' own (scale, position of the first layer and,
+unless they are common, slips) or common to all windows (the microscope's and, if asked, the slips). The common ones
+couple the windows only through a small block, so the normal equations are solved window by window and joined by their
+Schur complement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.resolve.model import StackModel
+
+FloatArray = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Harmonics with their whitening: the noise of W @ [Re c, Im c] has unit covariance.
+
+    Attributes:
+        amplitudes: shape (windows, n).
+        whitening: shape (windows, 2n, 2n).
+    """
+
+    amplitudes: ComplexArray
+    whitening: FloatArray
+
+    def whiten(self, values: ComplexArray) -> FloatArray:
+        """Whitened real vectors of complex harmonics, shape (windows, m, n) -> (windows, m, 2n)."""
+        flat = np.concatenate([values.real, values.imag], axis=-1)
+        return np.asarray(flat @ np.swapaxes(self.whitening, -1, -2))
+
+
+@dataclass(frozen=True)
+class State:
+    """Parameters of the model in all windows.
+
+    Attributes:
+        microscope: in the order of `StackModel.prior`, shape (p,).
+        scale: shape (windows,).
+        origin: position of layer 1, fractions of a and b, shape (windows, 2).
+        slips: of each layer relative to the one below, fractions of a and b, shape (windows, layers - 1, 2).
+    """
+
+    microscope: FloatArray
+    scale: FloatArray
+    origin: FloatArray
+    slips: FloatArray
+
+    @property
+    def positions(self) -> FloatArray:
+        """Positions of all layers, shape (windows, layers, 2)."""
+        steps = np.concatenate([self.origin[:, None], self.slips], axis=1)
+        return np.asarray(np.cumsum(steps, axis=1))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit's parameters, the covariance of what is asked for, and its misfit.
+
+    Attributes:
+        state: the parameters.
+        common_slip: whether one slip stands for all windows.
+        slip_covariance: of the slips (fractions), all other parameters free; shape (windows, 2s, 2s) with s slips.
+        microscope_covariance: shape (p, p).
+        chi2: whitened squared residual of each window, shape (windows,).
+        prior_misfit: squared deviation of the microscope from its prior.
+        dof: real data per window less its own parameters.
+    """
+
+    state: State
+    common_slip: bool
+    slip_covariance: FloatArray
+    microscope_covariance: FloatArray
+    chi2: FloatArray
+    prior_misfit: float
+    dof: int
+
+    @property
+    def cost(self) -> float:
+        """Total squared misfit, the prior's included."""
+        return float(self.chi2.sum() + self.prior_misfit)
+
+    @property
+    def chi2_reduced(self) -> float:
+        """Misfit per degree of freedom."""
+        return float(self.chi2.mean() / self.dof)
+
+
+@dataclass(frozen=True)
+class _Normal:
+    """Normal equations: windows' own (w, q, q), mixed (w, q, c) and common (c, c) blocks, right-hand sides, misfit."""
+
+    own: FloatArray
+    mixed: FloatArray
+    common: FloatArray
+    own_rhs: FloatArray
+    common_rhs: FloatArray
+    chi2: FloatArray
+
+
+def predict(model: StackModel, state: State) -> ComplexArray:
+    """Model harmonics, shape (windows, n)."""
+    return np.asarray(_layer_shares(model, state, model.layer_factors(state.microscope)[0]).sum(axis=1))
+
+
+def _layer_shares(model: StackModel, state: State, factors: ComplexArray) -> ComplexArray:
+    phases = np.exp(-2j * np.pi * state.positions @ model.hk.T.astype(float))
+    return np.asarray(state.scale[:, None, None] * phases * factors)
+
+
+def _normal(model: StackModel, data: Observation, state: State, free: bool, common_slip: bool) -> _Normal:
+    value, slope = model.layer_factors(state.microscope)
+    shares = _layer_shares(model, state, value)
+    above = np.cumsum(shares[:, ::-1], axis=1)[:, ::-1]  # sum over this layer and those above: what moves with it
+    moved = -2j * np.pi * model.hk.T[None, None] * above[:, :, None]
+    windows, layers = shares.shape[:2]
+    slips = moved[:, 1:].reshape(windows, 2 * (layers - 1), moved.shape[-1])
+    own = np.concatenate([above[:, :1] / state.scale[:, None, None], moved[:, 0]], axis=1)
+    unit = shares / value
+    common = np.einsum("wln,pln->wpn", unit, slope) if free else np.empty((windows, 0, shares.shape[2]))
+    if common_slip:
+        common = np.concatenate([common, slips], axis=1)
+    else:
+        own = np.concatenate([own, slips], axis=1)
+    q = own.shape[1]
+    jacobian = data.whiten(np.concatenate([own, common], axis=1))
+    residual = data.whiten((data.amplitudes - above[:, 0])[:, None])[:, 0]
+    own, common = jacobian[:, :q], jacobian[:, q:]
+    return _Normal(
+        own=own @ np.swapaxes(own, 1, 2),
+        mixed=own @ np.swapaxes(common, 1, 2),
+        common=np.tensordot(common, common, axes=([0, 2], [0, 2])),
+        own_rhs=(own @ residual[..., None])[..., 0],
+        common_rhs=np.einsum("wcn,wn->c", common, residual),
+        chi2=np.sum(residual**2, axis=1),
+    )
+
+
+def _moved(state: State, own: FloatArray, common: FloatArray, free: bool, common_slip: bool) -> State:
+    p = len(state.microscope) if free else 0
+    slips = common[p:] if common_slip else own[:, 3:]
+    return State(
+        microscope=state.microscope + common[:p] if free else state.microscope,
+        scale=state.scale + own[:, 0],
+        origin=state.origin + own[:, 1:3],
+        slips=state.slips + slips.reshape(-1 if slips.size else len(state.slips), *state.slips.shape[1:]),
+    )
+
+
+def fit_common(
+    model: StackModel, data: Observation, start: State, *, common_slip: bool, iterations: int = 60, tolerance: float = 0.01
+) -> Fit:
+    """Fit the microscope together with the windows.
+
+    Args:
+        start: where to begin; slips must be equal in all windows if `common_slip`.
+        common_slip: one slip for all windows, or one each.
+        tolerance: stop when an iteration lowers the misfit by less than this many units of chi².
+    """
+    prior = model.prior
+    p, c = len(prior.mean), len(prior.mean) + (start.slips[0].size if common_slip else 0)
+    weight = np.zeros(c)
+    weight[:p] = 1 / prior.sigma**2
+
+    def misfit(normal: _Normal, state: State) -> float:
+        return float(normal.chi2.sum() + np.sum(weight[:p] * (state.microscope - prior.mean) ** 2))
+
+    state, damping = start, 1e-2
+    normal = _normal(model, data, state, True, common_slip)
+    for _ in range(iterations):
+        pull = np.zeros(c)
+        pull[:p] = weight[:p] * (prior.mean - state.microscope)
+        own, common = _step(normal, weight, pull, damping)
+        trial_state = _moved(state, own, common, True, common_slip)
+        trial = _normal(model, data, trial_state, True, common_slip)
+        gain = misfit(normal, state) - misfit(trial, trial_state)
+        damping = damping * (0.15 if gain > 0 else 6.0)
+        if gain > 0:
+            state, normal = trial_state, trial
+        if (0 <= gain < tolerance) or damping > 1e8:
+            break
+    inverse = np.linalg.pinv(normal.own, hermitian=True)
+    lever = inverse @ normal.mixed
+    schur = normal.common + np.diag(weight) - np.einsum("wqc,wqd->cd", normal.mixed, lever)
+    covariance = np.linalg.pinv(schur, hermitian=True)
+    if common_slip:
+        slip_covariance = np.broadcast_to(covariance[p:, p:], (len(state.scale), c - p, c - p))
+    else:
+        slip_covariance = (inverse + lever @ covariance @ np.swapaxes(lever, 1, 2))[:, 3:, 3:]
+    deviation = float(np.sum(weight[:p] * (state.microscope - prior.mean) ** 2))
+    dof = 2 * data.amplitudes.shape[1] - normal.own.shape[1]
+    return Fit(state, common_slip, slip_covariance, covariance[:p, :p], normal.chi2, deviation, dof)
+
+
+def _step(normal: _Normal, weight: FloatArray, pull: FloatArray, damping: float) -> tuple[FloatArray, FloatArray]:
+    """Damped Gauss-Newton step of each window's own and of the common parameters."""
+    q = normal.own.shape[1]
+    own = normal.own + damping * np.einsum("wii->wi", normal.own)[:, :, None] * np.eye(q)
+    common = normal.common + np.diag(weight + damping * np.diag(normal.common))
+    joined = np.linalg.solve(own, np.concatenate([normal.mixed, normal.own_rhs[..., None]], axis=2))
+    schur = common - np.einsum("wqc,wqd->cd", normal.mixed, joined[..., :-1])
+    rhs = normal.common_rhs + pull - np.einsum("wqc,wq->c", normal.mixed, joined[..., -1])
+    step = np.linalg.solve(schur, rhs)
+    return joined[..., -1] - joined[..., :-1] @ step, step
+
+
+def fit_windows(
+    model: StackModel,
+    data: Observation,
+    start: State,
+    microscope_covariance: FloatArray,
+    *,
+    iterations: int = 25,
+    tolerance: float = 0.01,
+) -> Fit:
+    """Fit each window by itself with the microscope fixed; its uncertainty still enters the slips' covariance."""
+    state, damping = start, np.full(len(start.scale), 1e-2)
+    normal = _normal(model, data, state, False, False)
+    q = normal.own.shape[1]
+    active = np.ones(len(damping), dtype=bool)
+    for _ in range(iterations):
+        own = normal.own + (damping[:, None] * np.einsum("wii->wi", normal.own))[:, :, None] * np.eye(q)
+        step = np.linalg.solve(own, normal.own_rhs[..., None])[..., 0]
+        trial_state = _moved(state, step * active[:, None], np.empty(0), False, False)
+        trial = _normal(model, data, trial_state, False, False)
+        gain = normal.chi2 - trial.chi2
+        better = gain > 0
+        damping = np.clip(damping * np.where(better, 0.15, 6.0), 1e-9, 1e9)
+        state, normal = _choose(better, trial_state, state), _choose_normal(better, trial, normal)
+        active &= ~((gain >= 0) & (gain < tolerance)) & (damping < 1e8)
+        if not active.any():
+            break
+    full = _normal(model, data, state, True, False)
+    inverse = np.linalg.pinv(full.own, hermitian=True)
+    lever = inverse @ full.mixed
+    covariance = inverse + lever @ microscope_covariance @ np.swapaxes(lever, 1, 2)
+    dof = 2 * data.amplitudes.shape[1] - q
+    return Fit(state, False, covariance[:, 3:, 3:], microscope_covariance, normal.chi2, 0.0, dof)
+
+
+def _choose(better: NDArray[np.bool_], new: State, old: State) -> State:
+    return replace(
+        old,
+        scale=np.where(better, new.scale, old.scale),
+        origin=np.where(better[:, None], new.origin, old.origin),
+        slips=np.where(better[:, None, None], new.slips, old.slips),
+    )
+
+
+def _choose_normal(better: NDArray[np.bool_], new: _Normal, old: _Normal) -> _Normal:
+    return replace(
+        old,
+        own=np.where(better[:, None, None], new.own, old.own),
+        own_rhs=np.where(better[:, None], new.own_rhs, old.own_rhs),
+        chi2=np.where(better, new.chi2, old.chi2),
+    )

@@ -1,0 +1,217 @@
+"""Layers of a van der Waals crystal: bonded components that are periodic in exactly two directions.
+
+The bonds are a graph whose edges carry the cell translation that they cross. The translations found around its cycles
+are those that map a component onto itself; their rank is its dimension (as in P. M. Larsen et al., Phys. Rev. Materials
+3, 034003 (2019), https://doi.org/10.1103/PhysRevMaterials.3.034003).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import spglib
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+from numpy.typing import NDArray
+
+from picostem.errors import StructureError
+from picostem.structure.crystal import read_crystal
+from picostem.structure.lattice import reduced, refined
+from picostem.structure.monolayer import Monolayer
+from picostem.structure.symmetry import TOLERANCE
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+BOND_SCALES = (1.2, 1.25, 1.15, 1.1)
+"""A bond is shorter than this times the sum of the covalent radii (B. Cordero et al., Dalton Trans. 2832 (2008)). In
+layers it ranges up to 1.15 (Bi2Te3); across the gap from 1.25 (PdTe2) upwards. The first that gives layers only counts."""
+
+EMPTY = 5.5
+"""Å between the nuclei of two layers above which they are no neighbours: van der Waals gaps are 2.5 to 3.7 Å."""
+
+TYPICAL_GAP = 3.0
+"""Å between the nuclei of neighbouring layers, where the file has no neighbour: the mean of the built-in materials."""
+
+LENGTH_TIE = 1e-3
+"""Relative difference up to which two lattice vectors are equally long, so that the file's choice of axes decides."""
+
+DIMENSIONS = ("molecules or single atoms", "chains", "layers", "a three-dimensional network")
+
+
+def layers_of_file(path: Path) -> tuple[Monolayer, ...]:
+    """The layers of the crystal in a structure file, in the order of its atoms.
+
+    Raises:
+        FileError, StructureError: the file cannot be used, or the crystal does not consist of layers.
+    """
+    atoms = read_crystal(path)
+    try:
+        return exfoliate(atoms, path.name)
+    except StructureError as error:
+        raise StructureError(f"{path}: {error}") from error
+
+
+def exfoliate(atoms: Atoms, origin: str) -> tuple[Monolayer, ...]:
+    """The layers of a crystal, in the order of its atoms.
+
+    a is the shortest and b the next lattice vector with a · b <= 0. Where that leaves a choice, the side that is up in
+    the file and its axes decide; otherwise a layer may be turned upside down. The in-plane origin is the file's.
+
+    Args:
+        origin: what the crystal comes from, for `source` and `note`.
+
+    Raises:
+        StructureError: the crystal does not consist of layers.
+    """
+    sheets = [_sheet(atoms, component) for component in _layered_components(atoms)]
+    period = _period(atoms, sheets[0])
+    names = [_formula(sheet.atoms) for sheet in sheets]
+    kinds = f" ({', '.join(names)})" if len(set(names)) > 1 else ""
+    monolayers = []
+    for index, sheet in enumerate(sheets):
+        spacing, remark = _spacing(sheets, index, period)
+        note = f"layer {index + 1} of {len(sheets)}{kinds} in the cell of {origin}; {remark}"
+        monolayers.append(_monolayer(sheet, names[index], spacing, f"file {origin}", note))
+    return tuple(monolayers)
+
+
+@dataclass(frozen=True, eq=False)
+class _Component:
+    """Bonded atoms, put together across cell boundaries: `offsets` (n, 3), self-translations `basis` (rank, 3)."""
+
+    indices: IntArray
+    offsets: IntArray
+    basis: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Sheet:
+    """One layer in its own frame, z along the layer normal, not centred; `turn` (3, 3) has the frame's axes as rows."""
+
+    atoms: Atoms
+    cell: FloatArray
+    turn: FloatArray
+
+    @property
+    def middle(self) -> float:
+        z = self.atoms.positions[:, 2]
+        return float(z.min() + z.max()) / 2
+
+    @property
+    def thickness(self) -> float:
+        return float(np.ptp(self.atoms.positions[:, 2]))
+
+
+def _layered_components(atoms: Atoms) -> list[_Component]:
+    found = {}
+    for scale in BOND_SCALES:
+        components = _components(atoms, scale)
+        if all(len(component.basis) == 2 for component in components):
+            return components
+        found[scale] = components
+    counts = Counter(len(component.basis) for component in found[BOND_SCALES[0]])
+    contents = " and ".join(f"{DIMENSIONS[rank]} ({count})" for rank, count in sorted(counts.items()))
+    raise StructureError(
+        f"expected a crystal of layers, but its bonds form {contents}: give a van der Waals crystal without solvent or "
+        f"intercalated atoms, or a single layer with empty space above it"
+    )
+
+
+def _components(atoms: Atoms, scale: float) -> list[_Component]:
+    first, second, steps = neighbor_list("ijS", atoms, scale * covalent_radii[atoms.numbers])
+    bonds: list[list[tuple[int, IntArray]]] = [[] for _ in range(len(atoms))]
+    for i, j, step in zip(first.tolist(), second.tolist(), steps.astype(np.int64), strict=True):
+        bonds[i].append((j, step))
+    offsets: dict[int, IntArray] = {}
+    return [_grown(start, bonds, offsets) for start in range(len(atoms)) if start not in offsets]
+
+
+def _grown(start: int, bonds: list[list[tuple[int, IntArray]]], offsets: dict[int, IntArray]) -> _Component:
+    """The component of one atom, breadth first; `offsets` is filled with the cell in which each atom is met."""
+    offsets[start] = np.zeros(3, dtype=np.int64)
+    members, queue, cycles = [start], deque([start]), set()
+    while queue:
+        i = queue.popleft()
+        for j, step in bonds[i]:
+            reached = offsets[i] + step
+            if j not in offsets:
+                offsets[j] = reached
+                members.append(j)
+                queue.append(j)
+            elif (cycle := tuple((reached - offsets[j]).tolist())) != (0, 0, 0):
+                cycles.add(cycle)
+    members.sort()
+    return _Component(np.array(members), np.array([offsets[k] for k in members]), _integer_basis(sorted(cycles)))
+
+
+def _integer_basis(vectors: list[tuple[int, ...]]) -> IntArray:
+    """A basis of the lattice that integer vectors generate (Hermite's elimination), shape (rank, 3)."""
+    rows = [np.array(vector, dtype=np.int64) for vector in vectors]
+    basis: list[IntArray] = []
+    for column in range(3):
+        while len(active := [row for row in rows if row[column]]) > 1:
+            pivot = min(active, key=lambda row: abs(row[column]))
+            rows = [row if row is pivot else row - row[column] // pivot[column] * pivot for row in rows]
+            rows = [row for row in rows if row.any()]
+        basis += active
+        rows = [row for row in rows if not row[column]]
+    return np.array(basis, dtype=np.int64).reshape(-1, 3)
+
+
+def _sheet(crystal: Atoms, component: _Component) -> _Sheet:
+    minors = np.cross(*component.basis)
+    if np.gcd.reduce(minors) != 1:
+        raise StructureError("the layers are interwoven nets, which cannot be taken apart")
+    edges = component.basis @ crystal.cell.array
+    normal = _up(crystal, np.cross(*edges))
+    along = edges[0] / np.linalg.norm(edges[0])
+    turn = np.array([along, np.cross(normal, along), normal])
+    positions = (crystal.positions[component.indices] + component.offsets @ crystal.cell.array) @ turn.T
+    return _primitive(Atoms(crystal.numbers[component.indices], positions=positions), (edges @ turn.T)[:, :2], turn)
+
+
+def _up(crystal: Atoms, normal: FloatArray) -> FloatArray:
+    """The unit normal on the side to which the cell vector points that is the most normal to the layer."""
+    unit = normal / np.linalg.norm(normal)
+    cosines = crystal.cell.array @ unit / crystal.cell.lengths()
+    # Six digits: directions that differ by rounding only are equal, and the first counts.
+    return np.asarray(unit * np.sign(cosines[np.abs(cosines).round(6).argmax()]))
+
+
+def _primitive(layer: Atoms, cell: FloatArray, turn: FloatArray) -> _Sheet:
+    """The layer with its smallest cell, one atom of each set of translated copies."""
+    box = np.zeros((3, 3))
+    # 20 Å of empty space: no translation along the normal can be found across it.
+    box[:2, :2], box[2, 2] = cell, np.ptp(layer.positions[:, 2]) + 20.0
+    scaled = layer.positions @ np.linalg.inv(box)
+    found = spglib.get_symmetry((box, scaled, layer.numbers), symprec=TOLERANCE)
+    if found is None:
+        raise StructureError("its symmetry could not be found: are atoms missing or doubled?")
+    pure = (found["rotations"] == np.eye(3, dtype=int)).all(axis=(1, 2))
+    translations = found["translations"][pure]
+    smallest = refined(cell, (translations @ box)[:, :2])
+    kept: list[int] = []
+    for index, point in enumerate(scaled):
+        apart = scaled[kept] - (point + translations[:, None])
+        apart[..., :2] -= np.round(apart[..., :2])
+        # Twice the tolerance: both atoms may miss their place.
+        distances = np.linalg.norm(apart @ box, axis=-1)
+        if not (distances[:, layer.numbers[kept] == layer.numbers[index]] < 2 * TOLERANCE).any():
+            kept.append(index)
+    return _Sheet(layer[kept], smallest, turn)
+
+
+def _period(crystal: Atoms, sheet: _Sheet) -> float:
+    """Height along the normal after which the crystal repeats, Å; infinite if it does not."""
+    heights = np.abs(crystal.cell.array @ sheet.turn[2])
+    # 1e-6 Å: rounding of a cell vector that lies in the layer. All others lead to another layer.
+    if not crystal.pbc[heights > 1e-6].all():
+        return float("inf")
+    edges = _components_edges(crystal, sheet)
+    return float(crystal.get_volume() / edges)
