@@ -21,9 +21,9 @@ MIN_SIDE = 32
 """Pixels. At 0.1 Å per pixel this is 3.2 Å, about one unit cell: with less there is no lattice to measure."""
 
 SATURATED_SHARE = 0.01
-"""Share of the pixels that may sit at the clipping value. If all atoms are alike (Gaussians 0.9 Å wide at half height, one in
-10 Å²), clipping 1 % of the pixels cuts them at 90 % of their height and takes 0.5 % of their intensity; if only the
-brightest quarter of the atoms clips, these lose 7 %, and the stacking is read from just that brightness."""
+"""Share of the pixels that may sit at the clipping value. If all atoms are alike (Gaussians 0.9 Å wide at half height,
+one in 10 Å²), clipping 1 % of the pixels cuts them at 90 % of their height and takes 0.5 % of their intensity; if only
+the brightest quarter of the atoms clips, these lose 7 %, and the stacking is read from just that brightness."""
 
 PILE_UP = 4.0
 """How many times more frequent than the next lower value the clipping value is. Unclipped histograms end in a tail:

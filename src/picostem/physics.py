@@ -44,7 +44,7 @@ _AMPLITUDE_KNOTS = 160
 
 def relativistic_factor(voltage_eV: float) -> float:
     """Electron mass over rest mass, gamma = 1 + eV/(m0 c²), after acceleration through voltage_eV."""
-    return 1 + _checked_voltage(voltage_eV) / _REST_ENERGY_EV
+    return float(1 + _checked_voltage(voltage_eV) / _REST_ENERGY_EV)
 
 
 def electron_wavelength(voltage_eV: float) -> float:
@@ -54,7 +54,7 @@ def electron_wavelength(voltage_eV: float) -> float:
         UsageError: for a voltage that is not positive.
     """
     energy = _checked_voltage(voltage_eV)
-    return _HC_EV_A / math.sqrt(energy * (energy + 2 * _REST_ENERGY_EV))
+    return float(_HC_EV_A / math.sqrt(energy * (energy + 2 * _REST_ENERGY_EV)))
 
 
 def interaction_parameter(voltage_eV: float) -> float:

@@ -88,7 +88,7 @@ class Dataset:
         scanned = [axis.navigate for axis in axes].count(True)
         if len(axes) < 2:
             return "spectrum or profile"
-        if self.spectral or "energy" in dimensions or (len(axes) > 2 and scanned == len(axes) - 1):
+        if "energy" in dimensions or (len(axes) > 2 and (self.spectral or scanned == len(axes) - 1)):
             return "spectrum image"
         if len(axes) > 3:
             return "4D data"

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of red, green, blue: ITU-R BT.709-6 (2015), item 3.2."""
 
+SAME_CHANNEL = 0.01
+"""Share of the range by which the channels of a grey image may differ: colour management rounds to the next of 256."""
+
 COLOUR_NOTE = "a colour image was converted to its luminance: false colours or drawn labels would mislead"
 
 
@@ -26,13 +29,15 @@ def to_grey(array: NDArray[Any]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """
     if array.ndim == 2:
         return to_float32(array), ()
-    red = array[..., 0]
-    if array.shape[2] < 3 or (np.array_equal(red, array[..., 1]) and np.array_equal(red, array[..., 2])):
+    red, *others = (array[..., channel] for channel in range(min(array.shape[2], 3)))
+    if len(others) < 2 or all(np.array_equal(red, other) for other in others):
         return to_float32(red), ()
     grey = np.zeros(red.shape, np.float32)
-    for channel, weight in enumerate(LUMINANCE):
-        grey += np.float32(weight) * array[..., channel]
-    return grey, (COLOUR_NOTE,)
+    for weight, channel in zip(LUMINANCE, (red, *others), strict=True):
+        grey += np.float32(weight) * channel
+    full = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else array.max()
+    spread = max(float((np.maximum(red, other) - np.minimum(red, other)).max()) for other in others)
+    return grey, (COLOUR_NOTE,) if spread > SAME_CHANNEL * full else ()
 
 
 def to_float32(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -63,8 +63,8 @@ def identify(path: Path) -> str:
     if found is not None:
         return found
     if named is None:
-        known = ", ".join(sorted(EXTENSIONS))
-        raise FileError(f"{path}: of an unknown format: save it as one of {known}")
+        known = " ".join(sorted(EXTENSIONS))
+        raise FileError(f"{path}: of an unknown format: save it as tif, or as another of {known}")
     if named in _NEED_SIGNATURE:
         raise FileError(
             f"{path}: not a {named} file, though its name says so (it starts with {head[:8]!r}): "

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from picostem.errors import ImageError
+from picostem.files.dataset import describe
 from picostem.files.grey import is_colour, to_grey
 from picostem.files.load import image_of
 from picostem.files.rosetta import dataset_of
@@ -78,6 +79,6 @@ def from_hyperspy(signal: HyperSpySignal) -> Image:
         }
     )
     if dataset.kind != "image":
-        frame = " pass one frame, signal.inav[0]" if dataset.kind == "image series" else dataset.advice
-        raise ImageError(f"signal {dataset.name!r}: expected an image, got a {dataset.kind}:{frame}")
+        advice = "pass one frame, signal.inav[0]" if dataset.kind == "image series" else dataset.advice
+        raise ImageError(f"not a real-space image ({describe(dataset)}): {advice}")
     return image_of(dataset, name=dataset.name)

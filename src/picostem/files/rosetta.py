@@ -21,16 +21,17 @@ from picostem.files.metadata import acquisition_from
 @dataclass(frozen=True)
 class Plugin:
     """A reader of RosettaSciIO. `lazy`: nothing is read before a part is asked for; the others load the whole file,
-    which is uncompressed, so that a small file cannot claim much memory."""
+    which is uncompressed, so that a small file cannot claim much memory. `eager_too`: where it cannot be lazy, load."""
 
     module: str
     lazy: bool = True
+    eager_too: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
 
 
 PLUGINS: dict[str, Plugin] = {
-    "dm3": Plugin("digitalmicrograph"),
-    "dm4": Plugin("digitalmicrograph"),
+    "dm3": Plugin("digitalmicrograph", eager_too=True),
+    "dm4": Plugin("digitalmicrograph", eager_too=True),
     "emd": Plugin("emd", options={"select_type": "images", "stack_group": False}),
     "ser": Plugin("tia", lazy=False),
     "emi": Plugin("tia", lazy=False),
@@ -52,7 +53,11 @@ PLUGINS: dict[str, Plugin] = {
 }
 """Formats of electron microscopes. Left out are those of other instruments, and netCDF (`.nc`), whose reader evaluates
 text from the file as Python. Velox: without the spectrum stream. Berkeley EMD: RosettaSciIO would stack groups whose
-names begin alike. PantaRhei: a compressed file read lazily gives wrong numbers (RosettaSciIO 0.15)."""
+names begin alike. DigitalMicrograph: colours cannot be lazy. PantaRhei: a compressed file read lazily gives wrong
+numbers (RosettaSciIO 0.15)."""
+
+_NO_SCALE = {"mrc": 0.1}
+"""Scale that says that none is known: mrc headers have 1 Å, which RosettaSciIO turns into 0.1 nm."""
 
 _X_FIRST = {"emd"}
 """Formats whose axes may come in the order x, y; their names tell."""
@@ -64,16 +69,21 @@ def read_rosetta(path: Path, form: str, stack: ExitStack) -> list[Dataset]:
     plugin = PLUGINS[form]
     reader = importlib.import_module(f"rsciio.{plugin.module}")
     with quiet("rsciio"):
-        found = reader.file_reader(str(path), lazy=plugin.lazy, **plugin.options)
+        try:
+            found = reader.file_reader(str(path), lazy=plugin.lazy, **plugin.options)
+        except ValueError:
+            if not plugin.eager_too:
+                raise
+            found = reader.file_reader(str(path), lazy=False, **plugin.options)
     for entry in found:
         stack.callback(_close, entry["data"])
-    return [dataset_of(entry, form in _X_FIRST) for entry in found]
+    return [dataset_of(entry, form in _X_FIRST, _NO_SCALE.get(form, 1.0)) for entry in found]
 
 
-def dataset_of(entry: Mapping[str, Any], x_may_be_first: bool = False) -> Dataset:
+def dataset_of(entry: Mapping[str, Any], x_may_be_first: bool = False, no_scale: float = 1.0) -> Dataset:
     """A data set from RosettaSciIO's (or HyperSpy's) dictionary of data, axes and metadata."""
     array = entry["data"]
-    axes = tuple(_axis(axis) for axis in entry["axes"])
+    axes = tuple(_axis(axis, no_scale) for axis in entry["axes"])
     if x_may_be_first and [axis.name.lower() for axis in axes[-2:]] == ["x", "y"]:
         array, axes = array.swapaxes(-1, -2), (*axes[:-2], axes[-1], axes[-2])
     metadata = entry.get("metadata") or {}
@@ -85,18 +95,18 @@ def dataset_of(entry: Mapping[str, Any], x_may_be_first: bool = False) -> Datase
         axes=axes,
         load=lambda key: _load(array, key, values),
         values=values,
-        spectral=str(signal.get("signal_type", "")).startswith(("EELS", "EDS", "CL")),
+        spectral=str(signal.get("signal_type", "")).startswith(("EELS", "EDS")),
         acquisition=acquisition_from(metadata, entry.get("original_metadata") or {}),
     )
 
 
-def _axis(axis: Mapping[str, Any]) -> Axis:
+def _axis(axis: Mapping[str, Any], no_scale: float) -> Axis:
     """Non-uniform axes have no scale, and so are not calibrated."""
     size = axis["size"] if "size" in axis else len(cast(Sequence[float], axis["axis"]))
     navigate = axis.get("navigate")
     return Axis(
         size=int(size),
-        scale=axis.get("scale"),
+        scale=1.0 if axis.get("scale") == no_scale else axis.get("scale"),
         units=axis.get("units"),
         name=str(axis.get("name") or ""),
         navigate=None if navigate is None else bool(navigate),

@@ -54,8 +54,9 @@ def _values(series: tifffile.TiffPageSeries) -> tuple[Values, str]:
         return ("complex" if kind == "c" else "table"), ""
     if "S" in series.axes:
         return ("colour" if series.shape[series.axes.index("S")] <= 4 else "table"), ""
-    notes = {int(PHOTOMETRIC.MINISWHITE): INVERTED_NOTE, int(PHOTOMETRIC.PALETTE): PALETTE_NOTE}
-    return "grey", notes.get(int(series.keyframe.photometric), "")
+    if series.keyframe.photometric == PHOTOMETRIC.PALETTE:
+        return "grey", PALETTE_NOTE
+    return "grey", INVERTED_NOTE if _is_inverted(series) else ""
 
 
 def _load(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, key: Key) -> NDArray[Any]:
@@ -74,6 +75,10 @@ def _load(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, key: Key) -> 
     if "S" in series.axes:
         array = np.moveaxis(array, series.axes.index("S"), -1)
     part = np.asarray(array[key])
-    if series.keyframe.photometric == PHOTOMETRIC.MINISWHITE and part.dtype.kind in "bu":
-        part = ~part
-    return part
+    return ~part if _is_inverted(series) else part
+
+
+def _is_inverted(series: tifffile.TiffPageSeries) -> bool:
+    """White is zero. (tifffile writes truth values under this heading too, without inverting them.)"""
+    unsigned = series.dtype is not None and series.dtype.kind == "u"
+    return unsigned and series.keyframe.photometric == PHOTOMETRIC.MINISWHITE

@@ -31,6 +31,10 @@ class Observation:
     amplitudes: ComplexArray
     whitening: FloatArray
 
+    def take(self, index: NDArray[np.bool_]) -> Observation:
+        """The chosen windows."""
+        return Observation(self.amplitudes[index], self.whitening[index])
+
     def whiten(self, values: ComplexArray) -> FloatArray:
         """Whitened real vectors of complex harmonics, shape (windows, m, n) -> (windows, m, 2n)."""
         flat = np.concatenate([values.real, values.imag], axis=-1)
@@ -52,6 +56,10 @@ class State:
     scale: FloatArray
     origin: FloatArray
     slips: FloatArray
+
+    def take(self, index: NDArray[np.bool_]) -> State:
+        """The chosen windows."""
+        return State(self.microscope, self.scale[index], self.origin[index], self.slips[index])
 
     @property
     def positions(self) -> FloatArray:
@@ -233,7 +241,7 @@ def fit_windows(
         gain = normal.chi2 - trial.chi2
         better = gain > 0
         damping = np.clip(damping * np.where(better, 0.15, 6.0), 1e-9, 1e9)
-        state, normal = _choose(better, trial_state, state), _choose_normal(better, trial, normal)
+        state, normal = choose(better, trial_state, state), _choose_normal(better, trial, normal)
         active &= ~((gain >= 0) & (gain < tolerance)) & (damping < 1e8)
         if not active.any():
             break
@@ -245,7 +253,8 @@ def fit_windows(
     return Fit(state, False, covariance[:, 3:, 3:], microscope_covariance, normal.chi2, 0.0, dof)
 
 
-def _choose(better: NDArray[np.bool_], new: State, old: State) -> State:
+def choose(better: NDArray[np.bool_], new: State, old: State) -> State:
+    """The windows' own parameters from `new` where `better`, from `old` elsewhere; the microscope is `old`'s."""
     return replace(
         old,
         scale=np.where(better, new.scale, old.scale),

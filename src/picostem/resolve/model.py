@@ -1,26 +1,31 @@
 """What the harmonics of a stack should be: structure factors, probe, and where the layers are.
 
     m(h) = s * sum over layers l of exp(-2 pi i h . t_l) Q_l(h)
-    Q_l(h) = beta_l exp(-2 pi^2 sigma^2 g^2) * sum over species e of w_e exp(-2 pi^2 u_e^2 g^2)
+    Q_l(h) = beta_l exp(-2 pi^2 sigma^2 g^2) * sum over species e of w_e S_e(g)
              * sum over atoms j of e of O(g; C10 + z_l + z_j) exp(-2 pi i h . r_j)
 
-with O the probe's transfer, expanded to first order in the atom's height z_j above its layer's mid-plane.
+with S the object transfer (cross-section, its angular range, thermal motion) and O the probe's, expanded to first order in the atom's height z_j above its layer's mid-plane.
 Q depends on the microscope alone, which all windows of an image share; t_l and s are each window's own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from picostem.simulate.transfer import ABERRATIONS, Aberrations, probe_transfer_with_derivatives
+from picostem.physics import electron_wavelength
+from picostem.simulate.scattering import adf_object_transfer, rms_displacement, thermal_transfer
+from picostem.simulate.transfer import ABERRATIONS, Aberrations, ApertureOverlap
 from picostem.structure.monolayer import Monolayer
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.int64]
+OpticsSource = Literal["file", "user", "fitted"]
 
 
 @dataclass(frozen=True)
@@ -33,75 +38,114 @@ class Prior:
 
 
 @dataclass(frozen=True)
+class Optics:
+    """What is known of the microscope; a semiangle with a sigma is free within it.
+
+    Attributes:
+        voltage_eV: accelerating voltage.
+        semiangle, semiangle_sigma: convergence semiangle and its standard deviation (0: known), rad.
+        inner, outer: detector half angles, rad.
+        source: where the voltage and the semiangle came from.
+    """
+
+    voltage_eV: float
+    semiangle: float
+    semiangle_sigma: float
+    inner: float
+    outer: float
+    source: OpticsSource
+
+
+@dataclass(frozen=True)
 class StackModel:
     """Harmonics of aligned layers with one lattice.
 
     Attributes:
         hk: reflections, shape (n, 2).
         g: their frequencies in the undistorted image frame, 1/Å, shape (n, 2).
-        layers: the layers from the beam's entrance on.
         heights: mid-plane of each layer, Å along the beam, the first 0.
-        species: symbols whose weights are told apart, the heaviest scatterer first.
-        weights: scattering power of each species relative to the first.
-        widths: rms width of each species' object (thermal motion and scattering), Å.
-        wavelength: Å. semiangle: rad; where it is unknown, `semiangle_sigma` > 0 frees it.
+        cell: the lattice's rows in the crystal frame, Å.
+        species: symbols, the strongest scatterer first.
+        factors: structure factors of each layer's species, and their first moments in z, object transfer and thermal
+            motion included, relative to the strongest species' weight, shape (2, layers, species, n).
+        wavelength: Å.
+        optics: the microscope.
     """
 
     hk: IntArray
     g: FloatArray
-    layers: tuple[Monolayer, ...]
     heights: tuple[float, ...]
+    cell: FloatArray
     species: tuple[str, ...]
-    weights: tuple[float, ...]
-    widths: tuple[float, ...]
+    factors: ComplexArray
     wavelength: float
-    semiangle: float
-    semiangle_sigma: float = 0.0
+    optics: Optics
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_factors", self._structure_factors())
+    @property
+    def layer_count(self) -> int:
+        """How many layers the stack has."""
+        return len(self.heights)
 
-    def _structure_factors(self) -> ComplexArray:
-        """F and its first moment in z per layer and species, shape (2, layers, species, n)."""
-        g2 = np.sum(self.g**2, axis=1)
-        factors = np.zeros((2, len(self.layers), len(self.species), len(self.hk)), dtype=complex)
-        for layer, monolayer in enumerate(self.layers):
-            waves = np.exp(-2j * np.pi * monolayer.scaled @ self.hk.T)
-            for e, symbol in enumerate(self.species):
-                chosen = np.array([s == symbol for s in monolayer.symbols])
-                damping = np.exp(-2 * np.pi**2 * self.widths[e] ** 2 * g2)
-                factors[0, layer, e] = damping * waves[chosen].sum(axis=0)
-                factors[1, layer, e] = damping * (monolayer.positions[chosen, 2] @ waves[chosen])
-        return factors
+    @classmethod
+    def build(cls, layers: tuple[Monolayer, ...], hk: IntArray, orthogonal: FloatArray, optics: Optics) -> StackModel:
+        """The model of layers that share the first one's lattice.
+
+        Args:
+            layers: from the beam's entrance on, each a layer spacing behind the one before.
+            hk: reflections, shape (n, 2).
+            orthogonal: R(rotation) M of the crystal in the image, shape (2, 2).
+            optics: the microscope.
+        """
+        g = hk @ layers[0].reciprocal @ orthogonal.T
+        heights = np.cumsum([0.0, *(layer.layer_spacing for layer in layers[:-1])])
+        objects = {
+            symbol: _object(symbol, np.linalg.norm(g, axis=1), optics)
+            for symbol in {symbol for layer in layers for symbol in layer.symbols}
+        }
+        species = tuple(sorted(objects, key=lambda symbol: -float(objects[symbol].max())))
+        strongest = float(objects[species[0]].max())
+        factors = np.zeros((2, len(layers), len(species), len(hk)), dtype=complex)
+        for i, layer in enumerate(layers):
+            waves = np.exp(-2j * np.pi * layer.scaled @ hk.T)
+            for e, symbol in enumerate(species):
+                chosen = np.array([s == symbol for s in layer.symbols])
+                factors[0, i, e] = objects[symbol] / strongest * waves[chosen].sum(axis=0)
+                factors[1, i, e] = objects[symbol] / strongest * (layer.positions[chosen, 2] @ waves[chosen])
+        return cls(hk, g, tuple(heights), layers[0].cell, species, factors, electron_wavelength(optics.voltage_eV), optics)
 
     @property
     def prior(self) -> Prior:
         """Names, means and standard deviations of the microscope's parameters."""
         ratios = [f"log weight {s}" for s in self.species[1:]]
-        layers = [f"log brightness {i + 1}" for i in range(1, len(self.layers))]
+        layers = [f"log brightness {i + 1}" for i in range(1, self.layer_count)]
         names = [*ABERRATIONS, "variance", *ratios, *layers]
         middle = -sum(self.heights) / len(self.heights)
-        mean = [middle, 0.0, 0.0, 0.0, 0.0, 0.08, *np.log(self.weights[1:]), *[0.0] * len(layers)]
+        mean = [middle, 0.0, 0.0, 0.0, 0.0, 0.07, *[0.0] * (len(ratios) + len(layers))]
         sigma = [40.0, 25.0, 25.0, 250.0, 250.0, 0.06, *[0.3] * len(ratios), *[0.15] * len(layers)]
-        if self.semiangle_sigma > 0:
-            names, mean, sigma = [*names, "semiangle"], [*mean, self.semiangle], [*sigma, self.semiangle_sigma]
+        if self.optics.semiangle_sigma > 0:
+            names, mean = [*names, "semiangle"], [*mean, self.optics.semiangle]
+            sigma = [*sigma, self.optics.semiangle_sigma]
         return Prior(tuple(names), np.array(mean), np.array(sigma))
 
     def layer_factors(self, microscope: FloatArray) -> tuple[ComplexArray, ComplexArray]:
         """Q_l(h), shape (layers, n), and dQ_l/d(microscope), shape (p, layers, n)."""
-        count, n = len(self.layers), len(self.hk)
+        count, n = self.layer_count, len(self.hk)
         species = len(self.species)
-        aberrations = microscope[:5]
         weights = np.exp(np.concatenate([[0.0], microscope[6 : 5 + species]]))
         brightness = np.exp(np.concatenate([[0.0], microscope[5 + species : 4 + species + count]]))
-        semiangle = microscope[-1] if self.semiangle_sigma > 0 else self.semiangle
+        free_semiangle = self.optics.semiangle_sigma > 0
+        semiangle = float(microscope[-1]) if free_semiangle else self.optics.semiangle
         blur = np.exp(-2 * np.pi**2 * microscope[5] * np.sum(self.g**2, axis=1))
         value = np.zeros((count, n), dtype=complex)
         slope = np.zeros((len(microscope), count, n), dtype=complex)
+        overlap = self._overlap(semiangle)
+        step = 1e-3 * semiangle
+        wider, narrower = (self._overlap(semiangle + d) if free_semiangle else overlap for d in (step, -step))
         for layer, height in enumerate(self.heights):
-            f0, f1 = self._factors[:, layer]  # type: ignore[attr-defined]
+            f0, f1 = self.factors[:, layer]
             scale = brightness[layer] * blur
-            transfer, gradient, curvature = self._transfer(aberrations, height, semiangle)
+            at = Aberrations(microscope[0] + height, *microscope[1:5])
+            transfer, gradient, curvature = overlap.expansion(at)
             flat, tilted = weights @ f0, weights @ f1
             value[layer] = scale * (transfer * flat + gradient[0] * tilted)
             slope[:5, layer] = scale * (gradient * flat + curvature * tilted)
@@ -110,18 +154,20 @@ class StackModel:
                 slope[5 + e, layer] = scale * weights[e] * (transfer * f0[e] + gradient[0] * f1[e])
             if layer:
                 slope[4 + species + layer, layer] = value[layer]
-            if self.semiangle_sigma > 0:
-                step = 1e-3 * semiangle
-                up, down = (self._transfer(aberrations, height, semiangle + d)[0] for d in (step, -step))
-                slope[-1, layer] = scale * flat * (up - down) / (2 * step)
+            if free_semiangle:
+                slope[-1, layer] = scale * flat * (wider.expansion(at)[0] - narrower.expansion(at)[0]) / (2 * step)
         return value, slope
 
-    def _transfer(
-        self, aberrations: FloatArray, height: float, semiangle: float
-    ) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-        """O, dO/dC and d²O/dC10 dC at a height; the last by a difference of 0.5 Å in C10."""
-        at = [Aberrations(aberrations[0] + height + d, *aberrations[1:]) for d in (0.0, 0.5, -0.5)]
-        o, up, down = (
-            probe_transfer_with_derivatives(self.g[:, 0], self.g[:, 1], self.wavelength, semiangle, a) for a in at
-        )
-        return o[0], o[1], (up[1] - down[1])
+    def _overlap(self, semiangle: float) -> ApertureOverlap:
+        return _cached_overlap(self.g.tobytes(), self.wavelength, float(semiangle))
+
+
+@lru_cache(maxsize=16)
+def _cached_overlap(g: bytes, wavelength: float, semiangle: float) -> ApertureOverlap:
+    gx, gy = np.frombuffer(g).reshape(-1, 2).T
+    return ApertureOverlap(gx, gy, wavelength, semiangle)
+
+
+def _object(symbol: str, g: FloatArray, optics: Optics) -> FloatArray:
+    at_rest = adf_object_transfer(symbol, g, optics.voltage_eV, optics.semiangle, optics.inner, optics.outer)
+    return at_rest * thermal_transfer(g, rms_displacement(symbol))

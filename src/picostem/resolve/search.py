@@ -17,6 +17,7 @@ from picostem.resolve.model import StackModel
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
+IntArray = NDArray[np.int64]
 
 SLIP_STEP = 0.28  # Å; half the distance over which the fit's basin of attraction reaches
 MODEL_ERROR = 0.05  # share of each harmonic's power that a default microscope may get wrong
@@ -28,7 +29,7 @@ class Coarse:
 
     Attributes:
         slips: the grid, fractions of a and b, shape (m, 2).
-        explained: share of the weighted power of all windows that each slip explains, shape (m,).
+        explained: share of its weighted power that each slip explains in each window, shape (windows, m).
         origins: best origin of each window at each slip, shape (windows, m, 2).
         scales: the scale that goes with it, shape (windows, m).
     """
@@ -38,25 +39,23 @@ class Coarse:
     origins: FloatArray
     scales: FloatArray
 
-    def starts(self, model: StackModel, microscope: FloatArray, count: int, apart: float = 0.08) -> list[State]:
-        """The `count` best slips that are at least `apart` (of a cell) from each other, as states of all windows."""
+    def best_common(self, count: int, apart: float = 0.08) -> list[int]:
+        """The slips that explain most of all windows together and lie at least `apart` (of a cell) from each other."""
         chosen: list[int] = []
-        for i in np.argsort(self.explained)[::-1]:
+        total = self.explained.sum(axis=0)
+        for i in np.argsort(total)[::-1]:
             distance = [np.abs((self.slips[i] - self.slips[j] + 0.5) % 1 - 0.5).max() for j in chosen]
             if min(distance, default=1.0) > apart:
                 chosen.append(int(i))
             if len(chosen) == count:
                 break
-        windows = len(self.scales)
-        return [
-            State(
-                microscope=microscope,
-                scale=self.scales[:, i],
-                origin=self.origins[:, i],
-                slips=np.tile(self.slips[i], (windows, len(model.layers) - 1, 1)),
-            )
-            for i in chosen
-        ]
+        return chosen
+
+    def state(self, microscope: FloatArray, choice: IntArray, interfaces: int) -> State:
+        """The parameters of all windows when window w has the slip `choice[w]` at each interface."""
+        w = np.arange(len(choice))
+        slips = np.repeat(self.slips[choice][:, None], interfaces, axis=1)
+        return State(microscope, self.scales[w, choice], self.origins[w, choice], slips)
 
 
 def slip_grid(cell: FloatArray) -> FloatArray:
@@ -67,7 +66,11 @@ def slip_grid(cell: FloatArray) -> FloatArray:
 
 
 def coarse_search(
-    model: StackModel, microscope: FloatArray, amplitudes: ComplexArray, noise: FloatArray, slips: FloatArray
+    model: StackModel,
+    microscope: FloatArray,
+    amplitudes: ComplexArray,
+    noise: FloatArray,
+    slips: FloatArray | None = None,
 ) -> Coarse:
     """Try every slip with the microscope given.
 
@@ -76,11 +79,13 @@ def coarse_search(
         microscope: parameters in the order of the model's prior.
         amplitudes: measured harmonics, shape (windows, n).
         noise: their noise power, shape (n,).
-        slips: fractions of a and b, shape (m, 2).
+        slips: fractions of a and b, shape (m, 2); a grid over the cell if left out.
     """
+    if slips is None:
+        slips = slip_grid(model.cell)
     factors = model.layer_factors(microscope)[0]
     hk = model.hk
-    if len(model.layers) == 1:
+    if model.layer_count == 1:
         slips = np.zeros((1, 2))
         template = factors[:1]
     else:
@@ -100,4 +105,4 @@ def coarse_search(
         origins[w] = np.stack([best // size, best % size], axis=1) / size
         scales[w] = value / norm[w]
         gain[w] = value**2 / norm[w]
-    return Coarse(slips, gain.sum(axis=0) / power.sum(), origins, scales)
+    return Coarse(slips, gain / power[:, None], origins, scales)

@@ -49,7 +49,9 @@ class PointSpectrum:
         self._row, self._column = row[inside], column[inside]
         self.gx, self.gy = self._column / width, -self._row / height
         self.g = np.hypot(self.gx, self.gy)
-        self._window = _window_transform(self._row / self._coarse[0]) * _window_transform(self._column / self._coarse[1])
+        self._window = _window_transform(self._row / self._coarse[0]) * _window_transform(
+            self._column / self._coarse[1]
+        )
 
     def of(self, points: FloatArray, weights: FloatArray) -> tuple[SpectrumArray, SpectrumArray]:
         """Coefficients of points (n, 2) in Å, first with weights 1, then with weights (n,); each of the shape of gx."""

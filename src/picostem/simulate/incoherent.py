@@ -22,15 +22,17 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from picostem.errors import UsageError
+from picostem.simulate.column import scatterers
 from picostem.simulate.gridding import PointSpectrum
 from picostem.simulate.microscope import Microscope
-from picostem.simulate.scattering import adf_object_transfer, rms_displacement, thermal_transfer
+from picostem.simulate.scattering import thermal_transfer
 from picostem.simulate.synthesis import synthesise
-from picostem.simulate.transfer import probe_transfer_with_derivatives
+from picostem.simulate.transfer import ApertureOverlap
 from picostem.structure import Layer, Stack, image_from_crystal
 
 FloatArray = NDArray[np.float64]
@@ -79,7 +81,9 @@ def simulate_periodic(
     """
     _check_field(shape, pixel_size)
     frame = image_from_crystal(rotation, mirrored)
-    series = [_layer_series(layer, frame, np.asarray(origin), microscope, displacements or {}) for layer in stack.layers]
+    series = [
+        _layer_series(layer, frame, np.asarray(origin), microscope, displacements or {}) for layer in stack.layers
+    ]
     g = np.concatenate([vectors for vectors, _ in series])
     coefficients = np.concatenate([values for _, values in series])
     return synthesise(*_merged(g, coefficients), shape, pixel_size)
@@ -114,29 +118,25 @@ def simulate_atoms(
     grid = PointSpectrum(counts, step, microscope.cutoff)
     transfer = _TransferTable(grid.gx, grid.gy, microscope)
     spectrum = np.zeros(len(grid.gx), dtype=np.complex64)
-    near = atoms[np.all(np.abs(atoms.positions[:, :2]) < grid.extent / 2, axis=1)]
-    for z, plane in _planes(near):
+    near = np.all(np.abs(atoms.positions[:, :2]) < grid.extent / 2, axis=1)
+    symbols = [chemical_symbols[number] for number in atoms.numbers[near]]
+    for z, members in _planes(atoms.positions[near, 2]):
         focused, slope = transfer.at(z)
-        for symbol in sorted(set(plane.symbols)):
-            chosen = plane[np.array(plane.symbols) == symbol]
-            place, climb = grid.of(chosen.positions[:, :2], chosen.positions[:, 2] - z)
-            signal = _atom_transfer(symbol, grid.g, microscope, displacements or {}).astype(np.float32)
+        plane = [symbols[index] for index in members]
+        for scatterer, positions in scatterers(plane, atoms.positions[near][members]):
+            place, climb = grid.of(positions[:, :2], positions[:, 2] - z)
+            signal = scatterer.transfer(grid.g, microscope, displacements or {}).astype(np.float32)
             spectrum += (place * focused + climb * slope) * signal
+    spectrum *= thermal_transfer(grid.g, microscope.source_sigma).astype(np.float32)
     rows, columns = (np.arange(n) * refine for n in shape)
     return grid.image(spectrum, (rows[-1] + 1, columns[-1] + 1))[::refine, ::refine]
 
 
 def _check_field(shape: tuple[int, int], pixel_size: float) -> None:
     if len(shape) != 2 or min(shape) < 1 or not (math.isfinite(pixel_size) and pixel_size > 0):
-        raise UsageError(f"expected a shape (rows, columns) and a pixel size above zero, got {shape} and {pixel_size} Å")
-
-
-def _atom_transfer(symbol: str, g: FloatArray, microscope: Microscope, displacements: Displacements) -> FloatArray:
-    """Object, thermal motion and source of one element at abs(g), Å²."""
-    m = microscope
-    signal = adf_object_transfer(symbol, g, m.voltage_eV, m.semiangle, m.detector_inner, m.detector_outer)
-    width = math.hypot(displacements.get(symbol, rms_displacement(symbol)), m.source_sigma)
-    return np.asarray(signal * thermal_transfer(g, width))
+        raise UsageError(
+            f"expected a shape (rows, columns) and a pixel size above zero, got {shape} and {pixel_size} Å"
+        )
 
 
 def _layer_series(
@@ -146,17 +146,15 @@ def _layer_series(
     cell = layer.cell @ frame.T
     g = _half_lattice(cell, microscope.cutoff)
     length = np.hypot(*g.T)
-    positions = layer.positions[:, :2] @ frame.T + origin
-    depth = layer.monolayer.positions[:, 2]
-    focused, slope = probe_transfer_with_derivatives(
-        g[:, 0], g[:, 1], microscope.wavelength, microscope.semiangle, microscope.aberrations_at(layer.z)
-    )
-    waves = np.exp(-2j * np.pi * g @ positions.T)
+    positions = np.column_stack([layer.positions[:, :2] @ frame.T + origin, layer.monolayer.positions[:, 2]])
+    overlap = ApertureOverlap(g[:, 0], g[:, 1], microscope.wavelength, microscope.semiangle)
+    focused, slope, _ = overlap.expansion(microscope.aberrations_at(layer.z))
     total = np.zeros(len(g), dtype=np.complex128)
-    for symbol in sorted(set(layer.monolayer.symbols)):
-        chosen = np.array(layer.monolayer.symbols) == symbol
-        place, climb = waves[:, chosen].sum(axis=1), waves[:, chosen] @ depth[chosen]
-        total += (place * focused + climb * slope[0]) * _atom_transfer(symbol, length, microscope, displacements)
+    for scatterer, where in scatterers(layer.monolayer.symbols, positions, cell):
+        waves = np.exp(-2j * np.pi * g @ where[:, :2].T)
+        place, climb = waves.sum(axis=1), waves @ where[:, 2]
+        total += (place * focused + climb * slope[0]) * scatterer.transfer(length, microscope, displacements)
+    total *= thermal_transfer(length, microscope.source_sigma)
     return g, total * np.where(length > 0, 2, 1) / layer.monolayer.area
 
 
@@ -189,14 +187,14 @@ class _TransferTable:
         azimuth = (np.arctan2(gy, gx) / np.pi + 0.5) * _AZIMUTHS
         # Two columns beyond the seam on each side let the spline run through it.
         self._where = np.stack([s / np.pi * (_RADII - 1), azimuth + 2]).astype(np.float32)
+        radius = microscope.cutoff * (1 - np.cos(np.linspace(0, np.pi, _RADII))) / 2
+        direction = (np.arange(_AZIMUTHS) / _AZIMUTHS - 0.5) * np.pi
+        nodes = np.outer(radius, np.cos(direction)).ravel(), np.outer(radius, np.sin(direction)).ravel()
+        self._overlap = ApertureOverlap(*nodes, microscope.wavelength, microscope.semiangle)
 
     def at(self, z: float) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
         """O(g) and dO/dz (1/Å) at depth z (Å), shape (n,)."""
-        m = self._microscope
-        radius = m.cutoff * (1 - np.cos(np.linspace(0, np.pi, _RADII))) / 2
-        azimuth = (np.arange(_AZIMUTHS) / _AZIMUTHS - 0.5) * np.pi
-        gx, gy = np.outer(radius, np.cos(azimuth)).ravel(), np.outer(radius, np.sin(azimuth)).ravel()
-        focused, slope = probe_transfer_with_derivatives(gx, gy, m.wavelength, m.semiangle, m.aberrations_at(z))
+        focused, slope, _ = self._overlap.expansion(self._microscope.aberrations_at(z))
         return self._interpolated(focused), self._interpolated(slope[0])
 
     def _interpolated(self, values: ComplexArray) -> NDArray[np.complex64]:
@@ -208,11 +206,10 @@ class _TransferTable:
         return np.asarray(ndimage.map_coordinates(table, self._where, prefilter=False, mode="mirror"))
 
 
-def _planes(atoms: Atoms) -> Iterator[tuple[float, Atoms]]:
-    """Atoms in planes no thicker than PLANE_THICKNESS, each with its middle depth, from the lowest up."""
-    rest = atoms
+def _planes(depths: FloatArray) -> Iterator[tuple[float, NDArray[np.intp]]]:
+    """Indices of atoms in planes no thicker than PLANE_THICKNESS, each with its middle depth, from the lowest up."""
+    rest = np.argsort(depths)
     while len(rest):
-        depth = rest.positions[:, 2]
-        lowest = depth <= depth.min() + PLANE_THICKNESS
-        yield (depth[lowest].min() + depth[lowest].max()) / 2, rest[lowest]
-        rest = rest[~lowest]
+        inside = depths[rest] <= depths[rest[0]] + PLANE_THICKNESS
+        plane, rest = rest[inside], rest[~inside]
+        yield float(depths[plane[0]] + depths[plane[-1]]) / 2, plane

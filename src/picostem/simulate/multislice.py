@@ -1,8 +1,8 @@
 """Multislice simulation with potentials from abTEM: slow, with multiple scattering, the judge of the fast model.
 
 Each probe position is computed in its own square window, cut from the transmission functions of a larger, non-periodic
-field of atoms, so that oblique and twisted lattices need no supercell. Frozen phonons displace every atom of the field on
-its own. Needs the extra: pip install "picostem[sim]".
+field of atoms, so that oblique and twisted lattices need no supercell. Frozen phonons displace every atom of the field
+on its own. Needs the extra: pip install "picostem[sim]".
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
@@ -131,29 +132,31 @@ def _mean_fraction(
     atoms: Atoms, microscope: Microscope, positions: FloatArray, rng: np.random.Generator, settings: MultisliceSettings
 ) -> FloatArray:
     """Detected fraction of the beam at each position, shape (n,), averaged over frozen phonons."""
-    field_ = _Field.around(positions, microscope, settings)
-    near = np.all(np.abs(atoms.positions[:, :2] - field_.centre) < field_.extent / 2, axis=1)
-    inside = atoms[near]
+    grid = _Field.around(positions, microscope, settings)
+    near = np.all(np.abs(atoms.positions[:, :2] - grid.centre) < grid.extent / 2, axis=1)
+    numbers, means = atoms.numbers[near], atoms.positions[near]
     total = np.zeros(len(positions))
-    for displacements in _displacements(inside, rng, settings):
-        displaced = inside.copy()
-        displaced.positions[:, :2] += displacements
-        total += _scan(_Slices.of(displaced, field_, microscope, settings), field_, microscope, positions)
+    for displacements in _displacements(numbers, rng, settings):
+        displaced = Atoms(numbers, means + displacements)
+        total += _scan(_Slices.of(displaced, grid, microscope, settings), grid, microscope, positions)
     return total / settings.configurations
 
 
-def _displacements(atoms: Atoms, rng: np.random.Generator, settings: MultisliceSettings) -> Iterator[FloatArray]:
-    """In-plane displacements in Å, shape (atoms, 2), one array per configuration, in opposite pairs."""
-    rms = np.array([settings.displacements.get(s, rms_displacement(s)) for s in atoms.get_chemical_symbols()])
+def _displacements(
+    numbers: NDArray[np.int64], rng: np.random.Generator, settings: MultisliceSettings
+) -> Iterator[FloatArray]:
+    """In-plane displacements in Å, shape (atoms, 3), one array per configuration, in opposite pairs."""
+    symbols = [chemical_symbols[number] for number in numbers]
+    rms = np.array([[settings.displacements.get(symbol, rms_displacement(symbol))] for symbol in symbols])
     for index in range(settings.configurations):
         if index % 2 == 0:
-            drawn = rng.normal(size=(len(atoms), 2)) * rms[:, None]
+            drawn = rng.normal(size=(len(numbers), 3)) * rms * [1.0, 1.0, 0.0]
         yield drawn if index % 2 == 0 else -drawn
 
 
 @dataclass(frozen=True)
 class _Field:
-    """Grid of the transmission functions: index (ix, iy) lies at corner + (ix, iy) sampling; windows are cut from it."""
+    """Grid of the transmission functions: index (ix, iy) lies at corner + (ix, iy) sampling."""
 
     corner: FloatArray
     sampling: float
@@ -195,17 +198,22 @@ class _Slices:
         low, high = z.min() - settings.slice_thickness / 2, z.max() + settings.slice_thickness / 2
         count = math.ceil((high - low) / settings.slice_thickness)
         thickness = (high - low) / count
-        placed = atoms.copy()
-        placed.positions[:] -= [*grid.corner, low]
-        placed.cell = [*grid.extent, high - low]
-        nx, ny = grid.counts
-        fine = (nx * _POTENTIAL_REFINEMENT, ny * _POTENTIAL_REFINEMENT)
-        phase = interaction_parameter(microscope.voltage_eV) * _projected_potential(placed, fine, thickness)
-        spectrum = fft.fft2(np.exp(1j * phase.astype(np.complex64)))
-        ix, iy = fft.fftfreq(nx, 1 / nx).astype(int), fft.fftfreq(ny, 1 / ny).astype(int)
-        cropped = spectrum[:, ix[:, None], iy] * _antialias(grid.counts, grid.sampling)
-        limited = fft.ifft2(cropped) / np.float32(_POTENTIAL_REFINEMENT**2)
-        return cls(np.asarray(limited, dtype=np.complex64), low + (np.arange(count) + 0.5) * thickness)
+        box = [*grid.extent, high - low]
+        placed = Atoms(atoms.numbers, atoms.positions - [*grid.corner, low], cell=box)
+        fine = (grid.counts[0] * _POTENTIAL_REFINEMENT, grid.counts[1] * _POTENTIAL_REFINEMENT)
+        potentials = _projected_potential(placed, fine, thickness)
+        sigma = interaction_parameter(microscope.voltage_eV)
+        transmission = np.stack([_transmission(sigma * potential, grid) for potential in potentials])
+        return cls(transmission, low + (np.arange(count) + 0.5) * thickness)
+
+
+def _transmission(phase: NDArray[np.float32], grid: _Field) -> WaveArray:
+    """exp(i phase) from the fine grid to that of the windows, band-limited by the antialiasing aperture."""
+    nx, ny = grid.counts
+    spectrum = fft.fft2(np.exp(1j * phase.astype(np.complex64)))
+    ix, iy = fft.fftfreq(nx, 1 / nx).astype(int), fft.fftfreq(ny, 1 / ny).astype(int)
+    kept = spectrum[ix[:, None], iy] * _antialias(grid.counts, grid.sampling)
+    return np.asarray(fft.ifft2(kept) / np.float32(_POTENTIAL_REFINEMENT**2), dtype=np.complex64)
 
 
 def _projected_potential(atoms: Atoms, counts: tuple[int, int], thickness: float) -> NDArray[np.float32]:

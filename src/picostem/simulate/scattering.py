@@ -31,9 +31,11 @@ RMS_DISPLACEMENT = {"C": 0.10, "S": 0.085, "Se": 0.075, "Te": 0.075, "Mo": 0.065
 DEFAULT_DISPLACEMENT = 0.08
 """Å, for elements not in RMS_DISPLACEMENT"""
 
-# Gauss nodes: 8 x 8 on the aperture overlap, 12 x 16 on half the annulus (the other half is its mirror image), and
-# spatial frequencies; doubling any of them changes the transfer by less than 2e-4.
-_OVERLAP_NODES, _RADIAL_NODES, _AZIMUTH_NODES, _FREQUENCIES = 8, 12, 16, 13
+FREQUENCIES = 13
+"""Spatial frequencies from 0 to the cutoff at which transfers are computed; splines lead from one to the next."""
+# Gauss nodes: 8 x 8 on the aperture overlap, 12 x 16 on half the annulus (the other half is its mirror image). Doubling
+# any of them, or the frequencies, changes the transfer by less than 2e-5 of its value at 0.
+_OVERLAP_NODES, _RADIAL_NODES, _AZIMUTH_NODES = 8, 12, 16
 
 
 def rms_displacement(symbol: str) -> float:
@@ -83,11 +85,11 @@ def adf_object_transfer(
 @lru_cache(maxsize=64)
 def _object_spline(symbol: str, voltage_eV: float, semiangle: float, inner: float, outer: float) -> CubicSpline:
     wavelength = electron_wavelength(voltage_eV)
-    frequencies = np.linspace(0, 2 * semiangle / wavelength, _FREQUENCIES)
-    kx, ky, weight = _annulus_nodes(inner / wavelength, outer / wavelength)
+    frequencies = np.linspace(0, 2 * semiangle / wavelength, FREQUENCIES)
+    kx, ky, weight = annulus_nodes(inner / wavelength, outer / wavelength)
     values = []
     for g in frequencies:
-        px, py, share = _overlap_nodes(g, semiangle / wavelength)
+        px, py, share = overlap_nodes(g, semiangle / wavelength)
         ux, uy = kx[:, None] - px, ky[:, None] - py
         before = scattering_amplitude(symbol, np.hypot(ux - g / 2, uy), voltage_eV)
         after = scattering_amplitude(symbol, np.hypot(ux + g / 2, uy), voltage_eV)
@@ -96,7 +98,7 @@ def _object_spline(symbol: str, voltage_eV: float, semiangle: float, inner: floa
     return CubicSpline(frequencies, factor * np.array(values))
 
 
-def _annulus_nodes(inner: float, outer: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+def annulus_nodes(inner: float, outer: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Nodes (kx, ky) and weights for the integral over an annulus of a function that is even in ky, shape (n,)."""
     x, w = np.polynomial.legendre.leggauss(_RADIAL_NODES)
     radius = inner * (outer / inner) ** ((x + 1) / 2)
@@ -106,7 +108,7 @@ def _annulus_nodes(inner: float, outer: float) -> tuple[FloatArray, FloatArray, 
     return kx, ky, np.repeat(radial * 2 * np.pi / _AZIMUTH_NODES, _AZIMUTH_NODES)
 
 
-def _overlap_nodes(g: float, radius: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+def overlap_nodes(g: float, radius: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Nodes (px, py) and weights of mean 1 on the overlap of two discs of one radius, g apart along x, shape (n,)."""
     x, w = np.polynomial.legendre.leggauss(_OVERLAP_NODES)
     angle = x * np.pi / 2

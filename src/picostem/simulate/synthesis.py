@@ -15,7 +15,8 @@ ComplexArray = NDArray[np.complex128]
 def pixel_axes(shape: tuple[int, int], pixel_size: float) -> tuple[FloatArray, FloatArray]:
     """Coordinates x of the columns and y of the rows in Å, image frame: y = -(row - (rows - 1)/2) pixel_size."""
     rows, columns = shape
-    return (np.arange(columns) - (columns - 1) / 2) * pixel_size, ((rows - 1) / 2 - np.arange(rows)) * pixel_size
+    column, row = np.arange(columns, dtype=np.float64), np.arange(rows, dtype=np.float64)
+    return (column - (columns - 1) / 2) * pixel_size, ((rows - 1) / 2 - row) * pixel_size
 
 
 def synthesise(g: FloatArray, coefficients: ComplexArray, shape: tuple[int, int], pixel_size: float) -> FloatImage:
@@ -45,4 +46,4 @@ def _exponentials(g: FloatArray, coordinates: FloatArray) -> NDArray[np.complex6
     step = coordinates[1] - coordinates[0] if count > 1 else 0.0
     coarse = np.exp(2j * np.pi * np.outer(g, coordinates[::fine])).astype(np.complex64)
     offset = np.exp(2j * np.pi * np.outer(g, np.arange(fine) * step)).astype(np.complex64)
-    return (coarse[:, :, None] * offset[:, None, :]).reshape(len(g), -1)[:, :count]
+    return np.asarray((coarse[:, :, None] * offset[:, None, :]).reshape(len(g), -1)[:, :count])

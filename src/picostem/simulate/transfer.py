@@ -65,7 +65,7 @@ def _lens(g: FloatArray, k_max: float, nodes: int) -> tuple[FloatArray, FloatArr
 
 
 def _phase_terms(qx: FloatArray, qy: FloatArray, gx: FloatArray, gy: FloatArray, wavelength: float) -> FloatArray:
-    """chi(q + g/2) - chi(q - g/2) per unit of C10, C12a, C12b, C21a, C21b, C30; shape (6, ...)."""
+    """chi(q + g/2) - chi(q - g/2) per unit of C10, C12a, C12b, C21a, C21b, C30; shape (..., 6)."""
     px, py, mx, my = qx + gx / 2, qy + gy / 2, qx - gx / 2, qy - gy / 2
     p2, m2 = px**2 + py**2, mx**2 + my**2
     second, third, fourth = np.pi * wavelength, 2 * np.pi / 3 * wavelength**2, np.pi / 2 * wavelength**3
@@ -77,8 +77,38 @@ def _phase_terms(qx: FloatArray, qy: FloatArray, gx: FloatArray, gy: FloatArray,
             third * (p2 * px - m2 * mx),
             third * (p2 * py - m2 * my),
             fourth * (p2**2 - m2**2),
-        ]
+        ],
+        axis=-1,
     )
+
+
+class ApertureOverlap:
+    """The quadrature of O(g) at given frequencies, so that many aberrations can be tried quickly.
+
+    Args:
+        gx, gy: spatial frequencies in the image frame, 1/Å, shape (n,).
+        wavelength: Å.
+        semiangle: convergence semiangle, rad.
+    """
+
+    def __init__(self, gx: FloatArray, gy: FloatArray, wavelength: float, semiangle: float, nodes: int = NODES) -> None:
+        k_max = semiangle / wavelength
+        g = np.hypot(gx, gy)
+        u, v, weight = _lens(g, k_max, nodes)
+        safe = np.where(g > 0, g, 1.0)
+        ex, ey = np.where(g > 0, gx / safe, 1.0)[:, None], (gy / safe)[:, None]
+        self._weight = weight / (np.pi * k_max**2)
+        self._terms = _phase_terms(u * ex - v * ey, u * ey + v * ex, gx[:, None], gy[:, None], wavelength)
+        one = np.ones((*weight.shape, 1))
+        self._moments = np.concatenate([one, self._terms[..., :5], self._terms[..., :1] * self._terms[..., :5]], axis=2)
+
+    def expansion(self, aberrations: Aberrations) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
+        """O, shape (n,), dO/dC for C in ABERRATIONS, shape (5, n), and d²O/(dC10 dC), shape (5, n)."""
+        a = aberrations
+        phase = self._terms @ np.array([a.C10, a.C12a, a.C12b, a.C21a, a.C21b, a.C30])
+        parts = np.stack([self._weight * np.cos(phase), self._weight * np.sin(phase)], axis=1) @ self._moments
+        sums = (parts[:, 0] + 1j * parts[:, 1]).T
+        return sums[0], 1j * sums[1:6], -sums[6:]
 
 
 def probe_transfer(
@@ -99,18 +129,8 @@ def probe_transfer(
 
 
 def probe_transfer_with_derivatives(
-    gx: FloatArray, gy: FloatArray, wavelength: float, semiangle: float, aberrations: Aberrations, nodes: int = NODES
+    gx: FloatArray, gy: FloatArray, wavelength: float, semiangle: float, aberrations: Aberrations
 ) -> tuple[ComplexArray, ComplexArray]:
     """Transfer O(g), shape (n,), and dO/dC for C in ABERRATIONS, shape (5, n) in 1/Å; see `probe_transfer`."""
-    k_max = semiangle / wavelength
-    g = np.hypot(gx, gy)
-    u, v, weight = _lens(g, k_max, nodes)
-    safe = np.where(g > 0, g, 1.0)
-    ex, ey = np.where(g > 0, gx / safe, 1.0)[:, None], (gy / safe)[:, None]
-    terms = _phase_terms(u * ex - v * ey, u * ey + v * ex, gx[:, None], gy[:, None], wavelength)
-    a = aberrations
-    coefficients = np.array([a.C10, a.C12a, a.C12b, a.C21a, a.C21b, a.C30])
-    wave = weight / (np.pi * k_max**2) * np.exp(1j * np.einsum("c,cnq->nq", coefficients, terms))
-    transfer = wave.sum(axis=1)
-    derivatives = 1j * np.einsum("nq,cnq->cn", wave, terms[:5])
-    return transfer, derivatives
+    value, gradient, _ = ApertureOverlap(gx, gy, wavelength, semiangle).expansion(aberrations)
+    return value, gradient

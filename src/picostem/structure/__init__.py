@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from picostem.structure.defect import hole, random_sites, substitutions, vacancies
 from picostem.structure.equivalence import (
     SetDistance,
     SlipEquivalence,
@@ -9,6 +10,7 @@ from picostem.structure.equivalence import (
     trilayer_distance,
     twist_distance,
 )
+from picostem.structure.export import write_structure
 from picostem.structure.monolayer import Monolayer, load_monolayer, material_names
 from picostem.structure.stack import Layer, Stack, image_from_crystal, rotation_matrix
 from picostem.structure.symmetry import Operation, layer_operations
@@ -21,11 +23,16 @@ __all__ = [
     "SlipEquivalence",
     "Stack",
     "canonical_twist",
+    "hole",
     "image_from_crystal",
     "layer_operations",
     "load_monolayer",
     "material_names",
+    "random_sites",
     "rotation_matrix",
+    "substitutions",
     "trilayer_distance",
     "twist_distance",
+    "vacancies",
+    "write_structure",
 ]

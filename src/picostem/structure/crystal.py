@@ -18,8 +18,6 @@ from ase.io.extxyz import read_extxyz
 from ase.io.vasp import read_vasp
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from picostem.errors import FileError, StructureError
 
@@ -37,6 +35,9 @@ SAME_SITE = 0.1
 
 OVERLAP = 0.5
 """Å. Nearer atoms are an error: the shortest bond, H-H, has 0.74 Å."""
+
+find_neighbours: Callable[..., Any] = neighbor_list
+"""ASE's search, which carries no types."""
 
 BOX_LIMITS = (0.5, 1000.0)
 """Å. Height and length of cell vectors: shorter ones are not a crystal, longer ones not its cell."""
@@ -88,7 +89,8 @@ def _reader(path: Path) -> Callable[[str], Atoms]:
 
 
 def _read_cif(text: str) -> Atoms:
-    blocks = [block for block in parse_cif(io.StringIO(text)) if block.has_structure()]
+    labels = {"_atom_site_label", "_atom_site_type_symbol"}
+    blocks = [block for block in parse_cif(io.StringIO(text)) if labels & set(block)]
     if len(blocks) != 1:
         raise StructureError(f"expected one structure, got {len(blocks)} data blocks with atoms: keep the one you want")
     block = blocks[0]
@@ -136,7 +138,7 @@ def _read_xyz(text: str) -> Atoms:
     if not first.isdigit():
         raise StructureError(f"expected the number of atoms in the first line of an xyz file, got {first[:40]!r}")
     _check_count(int(first[:20]))
-    frames = list(read_extxyz(io.StringIO(text), index=slice(0, 2)))
+    frames: list[Atoms] = list(read_extxyz(io.StringIO(text), index=slice(0, 2)))
     if len(frames) != 1:
         raise StructureError("holds more than one structure: keep the one you want")
     return frames[0]
@@ -163,7 +165,7 @@ def _checked(atoms: Atoms) -> Atoms:
             f"{np.round(lengths, 2).tolist()} and heights {np.round(heights, 2).tolist()} Å"
         )
     atoms = _merged(atoms)
-    distances: NDArray[np.float64] = neighbor_list("d", atoms, OVERLAP)
+    distances: NDArray[np.float64] = find_neighbours("d", atoms, OVERLAP)
     if len(distances):
         raise StructureError(f"two atoms are only {distances.min():.2f} Å apart: is it disordered, or a unit wrong?")
     return atoms
@@ -185,10 +187,9 @@ def _with_full_cell(atoms: Atoms) -> Atoms:
 
 
 def _merged(atoms: Atoms) -> Atoms:
-    first, second = neighbor_list("ij", atoms, SAME_SITE)
-    same = atoms.numbers[first] == atoms.numbers[second]
-    graph = coo_array((np.ones(same.sum()), (first[same], second[same])), shape=(len(atoms), len(atoms)))
-    _, labels = connected_components(graph, directed=False)
-    _, kept = np.unique(labels, return_index=True)
-    merged: Atoms = atoms[np.sort(kept)]
+    first, second = find_neighbours("ij", atoms, SAME_SITE)
+    doubled = (first < second) & (atoms.numbers[first] == atoms.numbers[second])
+    kept = np.ones(len(atoms), dtype=bool)
+    kept[second[doubled]] = False
+    merged: Atoms = atoms[kept]
     return merged

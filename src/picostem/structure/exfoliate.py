@@ -16,11 +16,10 @@ import numpy as np
 import spglib
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from picostem.errors import StructureError
-from picostem.structure.crystal import read_crystal
+from picostem.structure.crystal import find_neighbours, read_crystal
 from picostem.structure.lattice import reduced, refined
 from picostem.structure.monolayer import Monolayer
 from picostem.structure.symmetry import TOLERANCE
@@ -70,12 +69,11 @@ def exfoliate(atoms: Atoms, origin: str) -> tuple[Monolayer, ...]:
         StructureError: the crystal does not consist of layers.
     """
     sheets = [_sheet(atoms, component) for component in _layered_components(atoms)]
-    period = _period(atoms, sheets[0])
     names = [_formula(sheet.atoms) for sheet in sheets]
     kinds = f" ({', '.join(names)})" if len(set(names)) > 1 else ""
     monolayers = []
     for index, sheet in enumerate(sheets):
-        spacing, remark = _spacing(sheets, index, period)
+        spacing, remark = _spacing(sheets, index)
         note = f"layer {index + 1} of {len(sheets)}{kinds} in the cell of {origin}; {remark}"
         monolayers.append(_monolayer(sheet, names[index], spacing, f"file {origin}", note))
     return tuple(monolayers)
@@ -92,11 +90,14 @@ class _Component:
 
 @dataclass(frozen=True, eq=False)
 class _Sheet:
-    """One layer in its own frame, z along the layer normal, not centred; `turn` (3, 3) has the frame's axes as rows."""
+    """One layer with its smallest cell (2, 2), x along the file's first axis, z along the normal and not yet centred.
+
+    The crystal repeats after the height `period`, which is infinite if it does not repeat.
+    """
 
     atoms: Atoms
     cell: FloatArray
-    turn: FloatArray
+    period: float
 
     @property
     def middle(self) -> float:
@@ -124,7 +125,7 @@ def _layered_components(atoms: Atoms) -> list[_Component]:
 
 
 def _components(atoms: Atoms, scale: float) -> list[_Component]:
-    first, second, steps = neighbor_list("ijS", atoms, scale * covalent_radii[atoms.numbers])
+    first, second, steps = find_neighbours("ijS", atoms, scale * covalent_radii[atoms.numbers])
     bonds: list[list[tuple[int, IntArray]]] = [[] for _ in range(len(atoms))]
     for i, j, step in zip(first.tolist(), second.tolist(), steps.astype(np.int64), strict=True):
         bonds[i].append((j, step))
@@ -170,10 +171,17 @@ def _sheet(crystal: Atoms, component: _Component) -> _Sheet:
         raise StructureError("the layers are interwoven nets, which cannot be taken apart")
     edges = component.basis @ crystal.cell.array
     normal = _up(crystal, np.cross(*edges))
-    along = edges[0] / np.linalg.norm(edges[0])
-    turn = np.array([along, np.cross(normal, along), normal])
-    positions = (crystal.positions[component.indices] + component.offsets @ crystal.cell.array) @ turn.T
-    return _primitive(Atoms(crystal.numbers[component.indices], positions=positions), (edges @ turn.T)[:, :2], turn)
+    area = float(np.linalg.norm(np.cross(*edges)))
+    # x is along the file's first axis that does not stand up (60° from the normal and more), if there is one.
+    flat = [vector for vector in crystal.cell.array if abs(vector @ normal) < 0.5 * np.linalg.norm(vector)]
+    axis = flat[0] if flat else edges[0]
+    along = axis - (axis @ normal) * normal
+    along /= np.linalg.norm(along)
+    frame = np.array([along, np.cross(normal, along), normal])
+    positions = (crystal.positions[component.indices] + component.offsets @ crystal.cell.array) @ frame.T
+    layer = Atoms(crystal.numbers[component.indices], positions=positions)
+    smallest, kept = _primitive(layer, (edges @ frame.T)[:, :2])
+    return _Sheet(layer[kept], smallest, crystal.cell.volume / area if crystal.pbc.all() else np.inf)
 
 
 def _up(crystal: Atoms, normal: FloatArray) -> FloatArray:
@@ -184,13 +192,13 @@ def _up(crystal: Atoms, normal: FloatArray) -> FloatArray:
     return np.asarray(unit * np.sign(cosines[np.abs(cosines).round(6).argmax()]))
 
 
-def _primitive(layer: Atoms, cell: FloatArray, turn: FloatArray) -> _Sheet:
-    """The layer with its smallest cell, one atom of each set of translated copies."""
+def _primitive(layer: Atoms, cell: FloatArray) -> tuple[FloatArray, list[int]]:
+    """The smallest cell of a layer, and which atoms to keep: one of each set of translated copies."""
     box = np.zeros((3, 3))
     # 20 Å of empty space: no translation along the normal can be found across it.
     box[:2, :2], box[2, 2] = cell, np.ptp(layer.positions[:, 2]) + 20.0
     scaled = layer.positions @ np.linalg.inv(box)
-    found = spglib.get_symmetry((box, scaled, layer.numbers), symprec=TOLERANCE)
+    found = spglib.get_symmetry((box.tolist(), scaled.tolist(), layer.numbers.tolist()), symprec=TOLERANCE)
     if found is None:
         raise StructureError("its symmetry could not be found: are atoms missing or doubled?")
     pure = (found["rotations"] == np.eye(3, dtype=int)).all(axis=(1, 2))
@@ -204,14 +212,76 @@ def _primitive(layer: Atoms, cell: FloatArray, turn: FloatArray) -> _Sheet:
         distances = np.linalg.norm(apart @ box, axis=-1)
         if not (distances[:, layer.numbers[kept] == layer.numbers[index]] < 2 * TOLERANCE).any():
             kept.append(index)
-    return _Sheet(layer[kept], smallest, turn)
+    return smallest, kept
 
 
-def _period(crystal: Atoms, sheet: _Sheet) -> float:
-    """Height along the normal after which the crystal repeats, Å; infinite if it does not."""
-    heights = np.abs(crystal.cell.array @ sheet.turn[2])
-    # 1e-6 Å: rounding of a cell vector that lies in the layer. All others lead to another layer.
-    if not crystal.pbc[heights > 1e-6].all():
-        return float("inf")
-    edges = _components_edges(crystal, sheet)
-    return float(crystal.get_volume() / edges)
+def _spacing(sheets: list[_Sheet], index: int) -> tuple[float, str]:
+    """Distance to the next layer above, or else below, and a remark that says where the figure comes from."""
+    sheet = sheets[index]
+    others = [other for k, other in enumerate(sheets) if k != index]
+    # A layer's own copy is one period away; others may stand anywhere, and are looked for on both sides.
+    steps = [(sheet.period, sheet.thickness)]
+    for other in others:
+        rise = other.middle - sheet.middle
+        above = rise % sheet.period if np.isfinite(sheet.period) else abs(rise)
+        steps += [(step, other.thickness) for step in (above, sheet.period - above)]
+    near = [step for step, thickness in steps if step - (thickness + sheet.thickness) / 2 < EMPTY]
+    if near:
+        return min(near), f"spacing {min(near):.3f} Å to the nearest layer"
+    return sheet.thickness + TYPICAL_GAP, f"no layer next to it, so that a gap of {TYPICAL_GAP} Å is assumed"
+
+
+def _monolayer(sheet: _Sheet, name: str, spacing: float, source: str, note: str) -> Monolayer:
+    a, b, upside_down = _axes(sheet)
+    points = sheet.atoms.positions - (0.0, 0.0, sheet.middle)
+    along = a / np.linalg.norm(a)
+    across = np.array([-along[1], along[0]]) * (-1.0 if upside_down else 1.0)
+    frame = np.array([along, across])
+    cell = np.array([a, b]) @ frame.T
+    # Rounding, about 1e-16, so that a lies on the axis.
+    cell[0, 1] = 0.0
+    scaled = points[:, :2] @ frame.T @ np.linalg.inv(cell)
+    # 1e-9: a coordinate of 1/2 becomes -1/2, whatever its rounding.
+    scaled -= np.floor(scaled + 0.5 + 1e-9)
+    heights = points[:, 2] * (-1.0 if upside_down else 1.0)
+    return Monolayer(
+        name=name,
+        cell=cell,
+        symbols=tuple(sheet.atoms.symbols),
+        positions=np.column_stack([scaled @ cell, heights]),
+        layer_spacing=spacing,
+        source=source,
+        note=f"{note}; turned upside down" if upside_down else note,
+    )
+
+
+def _axes(sheet: _Sheet) -> tuple[FloatArray, FloatArray, bool]:
+    """a and b in the sheet's frame, and whether they are right-handed only when seen from below."""
+    first, second = reduced(sheet.cell)
+    short = [sign * vector for vector in (first, second, first + second) for sign in (1.0, -1.0)]
+    longest_a, longest_b = np.linalg.norm([first, second], axis=1) * (1 + LENGTH_TIE)
+    pairs = [
+        (a, b)
+        for a, b in itertools.permutations(short, 2)
+        if np.linalg.norm(a) <= longest_a
+        and np.linalg.norm(b) <= longest_b
+        and a @ b <= LENGTH_TIE * longest_a * longest_b
+        and abs(_cross(a, b)) > 0.1 * longest_a * longest_b
+    ]
+
+    def preference(pair: tuple[FloatArray, FloatArray]) -> tuple[bool, float, float]:
+        a, b = pair
+        # Six digits: rounding must not decide.
+        return _cross(a, b) < 0, -round(float(a[0]), 6), -round(float(b[0]), 6)
+
+    a, b = min(pairs, key=preference)
+    return a, b, bool(_cross(a, b) < 0)
+
+
+def _cross(a: FloatArray, b: FloatArray) -> float:
+    return float(a[0] * b[1] - a[1] * b[0])
+
+
+def _formula(atoms: Atoms) -> str:
+    formula, _ = atoms.symbols.formula.reduce()
+    return str(formula.format("metal"))

@@ -1,0 +1,79 @@
+"""What an image says about a stacking, window by window: harmonics, their noise, and the likelihood they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.resolve.estimate import Observation
+from picostem.resolve.lattice import Lattice, reflections
+from picostem.resolve.noise import Noise
+from picostem.resolve.window import Harmonics, extract_harmonics, window_starts
+
+FloatArray = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+IntArray = NDArray[np.int64]
+
+HARMONIC_LIMIT = 1.1  # 1/Å; reflections beyond add less than 2 % to what is known of a slip, at any dose tried
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Harmonics of some windows with their noise.
+
+    Attributes:
+        harmonics: amplitudes, shape (windows, n).
+        observation: the same with whitening matrices.
+        noise_power: mean noise power of each harmonic, shape (n,).
+    """
+
+    harmonics: Harmonics
+    observation: Observation
+    noise_power: FloatArray
+
+    @property
+    def signal_to_noise(self) -> FloatArray:
+        """Bragg power over its noise in each window, shape (windows,); 1 where there is no lattice."""
+        power = np.abs(self.harmonics.amplitudes) ** 2
+        return np.asarray(np.mean(power / self.noise_power, axis=1))
+
+    def explained(self, predicted: ComplexArray) -> float:
+        """Share of the Bragg power above the noise that a model explains."""
+        amplitudes = self.harmonics.amplitudes
+        noise = self.noise_power.sum() * len(amplitudes)
+        signal = np.sum(np.abs(amplitudes) ** 2) - noise
+        missed = np.sum(np.abs(amplitudes - predicted) ** 2) - noise
+        return float(np.clip(1 - missed / signal, 0, 1)) if signal > 0 else 0.0
+
+
+def harmonics_of(lattice: Lattice) -> IntArray:
+    """The reflections that are used, of one half plane, shape (n, 2); all lie below the image's Nyquist frequency."""
+    hk = reflections(np.linalg.inv(lattice.cell).T, HARMONIC_LIMIT)
+    inside = np.max(np.abs(hk @ lattice.reciprocal), axis=1) < 0.48
+    return hk[inside]
+
+
+def gather(data: NDArray[np.float32], noise: Noise, lattice: Lattice, window: int, starts: tuple[IntArray, IntArray]) -> Evidence:
+    """Evidence of all windows of a grid; `data` has its mean subtracted, `window` and `starts` are in pixels."""
+    harmonics = extract_harmonics(data, lattice.reciprocal, harmonics_of(lattice), window, starts)
+    whitening = noise.whitening(harmonics, lattice.reciprocal)
+    power = noise.spectrum.noise_at(harmonics.hk @ lattice.reciprocal) / window**2
+    return Evidence(harmonics, Observation(harmonics.amplitudes, whitening), power)
+
+
+def tile_starts(shape: tuple[int, int], window: int, limit: int) -> tuple[IntArray, IntArray]:
+    """First rows and columns of non-overlapping windows spread over the image, at most `limit` of them."""
+    rows, cols = (window_starts(n, window, window) for n in shape)
+    while len(rows) * len(cols) > limit:
+        if len(rows) >= len(cols):
+            rows = _thinned(rows)
+        else:
+            cols = _thinned(cols)
+    return rows, cols
+
+
+def _thinned(starts: IntArray) -> IntArray:
+    keep = np.unique(np.rint(np.linspace(0, len(starts) - 1, len(starts) - 1)).astype(int))
+    return starts[keep]

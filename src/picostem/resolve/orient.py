@@ -1,0 +1,196 @@
+"""How the crystal lies in the image: which lattice candidate, orientation and hand, and the fit of the microscope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.resolve.estimate import Fit, State, choose, fit_common, fit_windows, predict
+from picostem.resolve.evidence import Evidence, gather, harmonics_of, tile_starts
+from picostem.resolve.lattice import Lattice, Spectrum, find_lattices, refine_lattice
+from picostem.resolve.model import Optics, StackModel
+from picostem.resolve.noise import Noise, measure_noise
+from picostem.resolve.search import coarse_search
+from picostem.resolve.window import extract_harmonics
+from picostem.structure.monolayer import Monolayer
+
+FloatArray = NDArray[np.float64]
+
+CANDIDATES = 12  # lattices looked at; the pseudo-hexagonal settings of ReS2, both hands, are 12
+FINALISTS = 3  # of them fitted,
+CLEAR = 0.6  # and only those whose coarse search explains this share of what the best one's does
+TILES = 16  # windows that determine the microscope
+LARGEST_CORRECTION = 0.01  # of the reciprocal lattice; the spectrum's peaks place it to 0.002
+AGREEMENT = 0.75  # share of its best explanation from which a tile agrees to a common slip
+DEFOCUS_STARTS = (-15.0, 15.0)  # Å from mid-focus: transfer is even in the defocus, its sign must be tried
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The crystal as it lies in the image, with the stack that was fitted to some windows.
+
+    Attributes:
+        lattice: in pixels. noise: of the image. window: side of the windows, pixels.
+        model: of the stack. evidence: of the tiles. fit: of the model to them.
+    """
+
+    lattice: Lattice
+    noise: Noise
+    window: int
+    model: StackModel
+    evidence: Evidence
+    fit: Fit
+
+    @property
+    def explained(self) -> float:
+        """Share of the Bragg power explained."""
+        return self.evidence.explained(predict(self.model, self.fit.state))
+
+
+def find_setting(
+    data: NDArray[np.float32],
+    spectrum: Spectrum,
+    layers: tuple[Monolayer, ...],
+    pixel_size: float | None,
+    window: float,
+    optics: Optics,
+) -> Setting | None:
+    """The setting of a stack of equal layers that explains the image best, or None if no lattice fits.
+
+    Args:
+        data: image with its mean subtracted.
+        spectrum: its power spectrum.
+        layers: the stack's layers.
+        pixel_size: Å per pixel, if known.
+        window: side of the windows, Å.
+        optics: the microscope.
+    """
+    candidates = find_lattices(spectrum, layers[0], pixel_size, CANDIDATES)
+    refined = [refine_lattice(spectrum, lattice) for lattice, _ in candidates]
+    scored = [(_coarse_score(data, spectrum, lattice, layers, window, optics), lattice) for lattice in refined]
+    ranked = sorted(scored, key=lambda pair: -pair[0])
+    finalists = [lattice for score, lattice in ranked[:FINALISTS] if score > CLEAR * ranked[0][0]]
+    settings = [fit_setting(data, spectrum, lattice, layers, window, optics) for lattice in finalists]
+    best = max(settings, key=lambda s: s.explained, default=None)
+    if best is None:
+        return None
+    again = fit_setting(data, spectrum, straightened(best), layers, window, optics)
+    return max(best, again, key=lambda s: s.explained)
+
+
+def window_pixels(shape: tuple[int, int], window: float, lattice: Lattice) -> int:
+    """Side of a window in pixels: as asked, at least two cells across, at most the image."""
+    least = 2.0 * float(np.linalg.norm(lattice.cell, axis=1).max())
+    return int(min(round(max(window, least) / lattice.pixel_size), *shape))
+
+
+def _coarse_score(
+    data: NDArray[np.float32],
+    spectrum: Spectrum,
+    lattice: Lattice,
+    layers: tuple[Monolayer, ...],
+    window: float,
+    optics: Optics,
+) -> float:
+    side = window_pixels(data.shape, window, lattice)
+    hk = harmonics_of(lattice)
+    if len(hk) < 4:
+        return 0.0
+    harmonics = extract_harmonics(data, lattice.reciprocal, hk, side, tile_starts(data.shape, side, 4))
+    model = StackModel.build(layers, hk, lattice.orthogonal, optics)
+    noise = spectrum.noise_at(hk @ lattice.reciprocal) / side**2
+    search = coarse_search(model, model.prior.mean, harmonics.amplitudes, noise)
+    return float(np.mean(search.explained.max(axis=1)))
+
+
+def fit_setting(
+    data: NDArray[np.float32],
+    spectrum: Spectrum,
+    lattice: Lattice,
+    layers: tuple[Monolayer, ...],
+    window: float,
+    optics: Optics,
+) -> Setting:
+    """Fit microscope and slips (one per tile) of a stack whose lattice is known."""
+    side = window_pixels(data.shape, window, lattice)
+    noise = measure_noise(data, spectrum, lattice.pixel_size)
+    evidence = gather(data, noise, lattice, side, tile_starts(data.shape, side, TILES))
+    model = StackModel.build(layers, evidence.harmonics.hk, lattice.orthogonal, optics)
+    return Setting(lattice, noise, side, model, evidence, fit_microscope(model, evidence))
+
+
+def fit_microscope(model: StackModel, evidence: Evidence) -> Fit:
+    """Best fit of the microscope and of each tile's slips.
+
+    It starts in those tiles that agree on a slip, from several slips and from over- and underfocus, and goes on in all,
+    each from the slip that suits it best with that microscope.
+    """
+    prior, amplitudes, observation = model.prior, evidence.harmonics.amplitudes, evidence.observation
+    interfaces = model.layer_count - 1
+    search = coarse_search(model, prior.mean, amplitudes, evidence.noise_power)
+    fits = []
+    for choice in search.best_common(2):
+        agree = search.explained[:, choice] > AGREEMENT * search.explained.max(axis=1)
+        agree[np.argmax(search.explained[:, choice])] = True
+        start = search.state(prior.mean, np.full(len(amplitudes), choice), interfaces).take(agree)
+        for shift in DEFOCUS_STARTS:
+            microscope = prior.mean.copy()
+            microscope[0] += shift
+            begin = replace(start, microscope=microscope)
+            fits.append(fit_common(model, observation.take(agree), begin, common_slip=False))
+    best = min(fits, key=lambda fit: (fit.chi2_reduced, fit.cost))
+    twin_start = focus_twin(model, best.state)
+    both = [best.state.microscope, twin_start.microscope]
+    return min((_fit_all(model, evidence, microscope) for microscope in both), key=lambda fit: fit.cost)
+
+
+def _fit_all(model: StackModel, evidence: Evidence, microscope: FloatArray) -> Fit:
+    search = coarse_search(model, microscope, evidence.harmonics.amplitudes, evidence.noise_power)
+    start = search.state(microscope, search.explained.argmax(axis=1), model.layer_count - 1)
+    fit = fit_common(model, evidence.observation, start, common_slip=False)
+    turned = fit_windows(model, evidence.observation, exchanged(fit.state), fit.microscope_covariance)
+    better = turned.chi2 < fit.chi2
+    if not better.any():
+        return fit
+    return fit_common(model, evidence.observation, choose(better, turned.state, fit.state), common_slip=False)
+
+
+def exchanged(state: State) -> State:
+    """The same layers in the opposite order along the beam."""
+    return replace(state, origin=state.positions[:, -1], slips=-state.slips[:, ::-1])
+
+
+def focus_twin(model: StackModel, state: State) -> State:
+    """The stack upside down on the other side of focus: the same image but for coma and C30, another fit to try."""
+    microscope = state.microscope.copy()
+    microscope[0] = -microscope[0] - model.heights[-1]
+    microscope[1:3] *= -1
+    index = [i for i, name in enumerate(model.prior.names) if name.startswith("log brightness")]
+    brightness = np.concatenate([[0.0], microscope[index]])
+    microscope[index] = (brightness[::-1] - brightness[-1])[1:]
+    return replace(exchanged(state), microscope=microscope, scale=state.scale * np.exp(brightness[-1]))
+
+
+def straightened(setting: Setting) -> Lattice:
+    """The lattice corrected by how the tiles' origins move over the field, which a wrong lattice makes them do.
+
+    An origin t (fractions) that changes by S r over the field means a reciprocal lattice of B - S.
+    """
+    centres = setting.evidence.harmonics.centres
+    origins = setting.fit.state.positions.mean(axis=1)
+    if len(centres) < 4 or np.ptp(centres[:, 0]) == 0 or np.ptp(centres[:, 1]) == 0:
+        return setting.lattice
+    relative = origins - origins[np.argmin(np.linalg.norm(centres, axis=1))]
+    relative -= np.rint(relative)
+    design = np.column_stack([np.ones(len(centres)), centres])
+    weight = np.ones(len(centres))
+    for _ in range(5):
+        solution = np.linalg.lstsq(design * weight[:, None], relative * weight[:, None], rcond=None)[0]
+        residual = np.linalg.norm(relative - design @ solution, axis=1)
+        weight = 1 / (1 + (residual / max(float(np.median(residual)), 1e-6) / 2) ** 2)
+    change = solution[1:].T
+    if np.linalg.norm(change) > LARGEST_CORRECTION * np.linalg.norm(setting.lattice.reciprocal):
+        return setting.lattice
+    return Lattice(np.linalg.inv(setting.lattice.reciprocal - change).T, setting.lattice.cell)

@@ -1,0 +1,228 @@
+"""What `resolve` returns: plain frozen values, in Å, radians and electronvolts, and their JSON form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.image import Image
+from picostem.resolve.model import OpticsSource
+from picostem.resolve.settings import Settings
+from picostem.structure.monolayer import Monolayer
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+SCHEMA = "picostem.result/1"
+
+Verdict = Literal["slip", "twist", "monolayer", "unresolved"]
+WindowStatus = Literal["ok", "edge", "unresolved", "vacuum", "untrusted"]
+
+
+@dataclass(frozen=True)
+class ResolvedLayer:
+    """One layer as it lies in the image.
+
+    Attributes:
+        monolayer: its structure.
+        rotation: of the crystal's x axis in the image, counter-clockwise, rad.
+        mirrored: whether the crystal is seen mirrored.
+        rows: lattice vectors a, b in the image as measured (distortion included), Å, image frame, shape (2, 2).
+        position: Cartesian Å in layer 1's crystal frame, layer 1 at (0, 0).
+        origin: where its lattice origin lies in the image, one near the centre, Å, image frame, shape (2,).
+    """
+
+    monolayer: Monolayer
+    rotation: float
+    mirrored: bool
+    rows: FloatArray
+    position: FloatArray
+    origin: FloatArray
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The registry of two neighbouring layers.
+
+    Attributes:
+        lower, upper: layer numbers from 1 on.
+        slip: Cartesian Å in the lower layer's crystal frame, the canonical one of its equivalents, shape (2,).
+        slip_frac: the same in units of a and b.
+        slip_covariance: Å², calibrated: Fisher information inflated by the residual.
+        slip_bound: Cramér-Rao bound, square root of the trace, Å.
+        slip_spread: rms deviation of the windows' slips from the mean beyond their errors, Å.
+        equivalents: all slips that give the same image, shape (n, 2), Å.
+        twist, twist_sigma: rad.
+    """
+
+    lower: int
+    upper: int
+    slip: FloatArray
+    slip_frac: FloatArray
+    slip_covariance: FloatArray
+    slip_bound: float
+    slip_spread: float
+    equivalents: FloatArray
+    twist: float = 0.0
+    twist_sigma: float = 0.0
+
+    @property
+    def slip_sigma(self) -> float:
+        """Square root of the trace of the covariance, Å."""
+        return float(np.sqrt(np.trace(self.slip_covariance)))
+
+
+@dataclass(frozen=True)
+class FittedMicroscope:
+    """The microscope as the fit found it; each number with its standard deviation (0 where it was given).
+
+    Angles of astigmatism and coma are counter-clockwise in the image frame, rad; aberrations refer to layer 1 and have
+    the signs of abTEM.
+    """
+
+    voltage_eV: float
+    semiangle: float
+    semiangle_sigma: float
+    source: OpticsSource
+    defocus: float
+    defocus_sigma: float
+    C12: float
+    C12_sigma: float
+    phi12: float
+    C21: float
+    C21_sigma: float
+    phi21: float
+    source_fwhm: float
+    source_fwhm_sigma: float
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another reading of the image, and how much worse it fits (chi² of all windows used)."""
+
+    hypothesis: str
+    delta_chi2: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well the model describes the image."""
+
+    engine: Literal["fit", "net", "hybrid"]
+    chi2_reduced: float
+    explained: float
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A region of one stacking.
+
+    Attributes:
+        windows: indices into the map. slip: mean, Å, crystal frame. slip_covariance: of the mean, Å².
+        centre: mean of its windows' centres, Å, image frame. share: of the map's resolved windows.
+    """
+
+    windows: IntArray
+    slip: FloatArray
+    slip_covariance: FloatArray
+    centre: FloatArray
+    share: float
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A line where the stacking changes.
+
+    Attributes:
+        points: along the line, Å, image frame, shape (n, 2).
+        domains: indices of the domains on its two sides.
+    """
+
+    points: FloatArray
+    domains: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SlipMap:
+    """Slips window by window.
+
+    Attributes:
+        row, col: centres of the windows, pixels, shape (n,).
+        position: the same in Å, image frame, shape (n, 2).
+        slip: Å, lower layer's crystal frame, the equivalent nearest to the interface's slip, shape (n, 2).
+        covariance: Å², shape (n, 2, 2).
+        chi2: reduced. status: one of WindowStatus each.
+        fine: whether the window was added between the others, at a stacking boundary.
+        window, stride: Å. grid: rows and columns of the coarse windows, which come first, rows slowest.
+        domains, boundaries: regions of one stacking and the lines between them.
+    """
+
+    row: FloatArray
+    col: FloatArray
+    position: FloatArray
+    slip: FloatArray
+    covariance: FloatArray
+    chi2: FloatArray
+    status: NDArray[np.str_]
+    fine: NDArray[np.bool_]
+    window: float
+    stride: float
+    grid: tuple[int, int]
+    domains: tuple[Domain, ...] = ()
+    boundaries: tuple[Boundary, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __repr__(self) -> str:
+        ok = int(np.count_nonzero(self.status == "ok"))
+        return f"SlipMap({len(self)} windows of {self.window / 10:g} nm, {ok} ok, {len(self.domains)} domains)"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The stacking that an image shows, with all that it rests on.
+
+    Attributes:
+        verdict: what was found; `reason` says why, in a sentence, unless the verdict is "slip".
+        image: with its calibration, the one from the lattice if there was none.
+        pixel_size_lattice: Å per pixel as the lattice measures it, None if none was found.
+        simulated: the model imaged again on the image's pixels and intensity scale, shape (rows, columns), or None.
+        seconds: what the steps took.
+    """
+
+    verdict: Verdict
+    reason: str | None
+    image: Image
+    settings: Settings
+    version: str
+    pixel_size_lattice: float | None = None
+    layers: tuple[ResolvedLayer, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    microscope: FittedMicroscope | None = None
+    quality: Quality | None = None
+    map: SlipMap | None = None
+    simulated: NDArray[np.float32] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result in the form of `picostem.result/1`, ready for JSON."""
+        from picostem.resolve.serialise import result_dict
+
+        return result_dict(self)
+
+    def __repr__(self) -> str:
+        head = f"Result({self.verdict}"
+        if self.interfaces and self.verdict == "slip":
+            i = self.interfaces[0]
+            sigma = np.sqrt(np.diag(i.slip_covariance))
+            head += f": {self.layers[0].monolayer.name}, D = ({i.slip[0]:.3f} ± {sigma[0]:.3f}, "
+            head += f"{i.slip[1]:.3f} ± {sigma[1]:.3f}) Å = {i.slip_frac[0]:.4f} a + {i.slip_frac[1]:.4f} b"
+        if self.reason:
+            head += f": {self.reason}"
+        return head + (f", {self.map!r})" if self.map is not None else ")")

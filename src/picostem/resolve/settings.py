@@ -1,0 +1,90 @@
+"""What a user asks of `resolve`; saved with every result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from picostem.errors import UsageError
+from picostem.image import Acquisition
+from picostem.physics import KV, MRAD, NM
+from picostem.resolve.model import Optics
+
+LayerCount = Literal["auto", "1", "2"]
+
+# What aberration-corrected microscopes that image 2D crystals use: voltage (kV) and semiangle (mrad). The first one is
+# assumed while the lattice is looked for; the fit then decides between them.
+USUAL_OPTICS = ((300, 22.0), (200, 24.0), (80, 30.0), (60, 32.0))
+SEMIANGLE_SIGMA = 4.0 * MRAD  # how far a microscope's semiangle is from the usual one
+DETECTOR = (1.7, 9.0)  # half angles of an annular dark-field detector over the semiangle, where they are not known
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to resolve and how.
+
+    Attributes:
+        material: a built-in name or a structure file.
+        pixel_size_A: Å per pixel; None takes the file's, or finds it from the lattice.
+        voltage_kV, semiangle_mrad: None takes the file's, or fits them within what microscopes do.
+        window_nm, stride_nm: of the map's windows.
+        layers: how many layers there are, or "auto" to let the image decide.
+
+    Raises:
+        UsageError: for numbers out of range.
+    """
+
+    material: str
+    pixel_size_A: float | None = None
+    voltage_kV: float | None = None
+    semiangle_mrad: float | None = None
+    window_nm: float = 2.0
+    stride_nm: float = 1.0
+    layers: LayerCount = "auto"
+
+    def __post_init__(self) -> None:
+        for name, low, high, what in (
+            ("pixel_size_A", 0.005, 1.0, "Å per pixel of an atomic-resolution image"),
+            ("voltage_kV", 15.0, 400.0, "kV"),
+            ("semiangle_mrad", 3.0, 80.0, "mrad"),
+            ("window_nm", 0.8, 50.0, "nm"),
+            ("stride_nm", 0.02, 50.0, "nm"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                option = "--" + name.rsplit("_", 1)[0].replace("_", "-")
+                raise UsageError(f"{option} is {value:g}; expected {low:g} to {high:g} ({what})")
+        if self.layers not in ("auto", "1", "2"):
+            raise UsageError(f"--layers is {self.layers!r}; expected auto, 1 or 2")
+
+    @property
+    def window(self) -> float:
+        """Side of the windows, Å."""
+        return self.window_nm * NM
+
+    @property
+    def stride(self) -> float:
+        """Distance between the windows' centres, Å."""
+        return self.stride_nm * NM
+
+    def optics(self, acquisition: Acquisition) -> tuple[Optics, ...]:
+        """The microscope if user or file say it, otherwise all that it may be, the likeliest first."""
+        voltage = self.voltage_kV * KV if self.voltage_kV else acquisition.voltage_eV
+        semiangle = self.semiangle_mrad * MRAD if self.semiangle_mrad else acquisition.semiangle
+        given = bool(self.voltage_kV or self.semiangle_mrad)
+        found = []
+        for kilovolt, milliradian in USUAL_OPTICS:
+            v, a = voltage or kilovolt * KV, semiangle or milliradian * MRAD
+            sigma = 0.0 if semiangle else SEMIANGLE_SIGMA
+            inner = max(acquisition.detector_inner or DETECTOR[0] * a, 1.05 * a)
+            outer = max(acquisition.detector_outer or DETECTOR[1] * a, 1.5 * inner)
+            known = bool(voltage and semiangle)
+            optics = Optics(v, a, sigma, inner, outer, "fitted" if not known else "user" if given else "file")
+            if not any(optics.voltage_eV == other.voltage_eV for other in found):
+                found.append(optics)
+        return tuple(found)
+
+    def as_dict(self) -> dict[str, object]:
+        """The settings as they are written with a result."""
+        return asdict(self)
