@@ -31,7 +31,14 @@ def pixels() -> NDArray[np.uint16]:
 
 
 # DigitalMicrograph: a tree of tags, little-endian values in big-endian headers.
-_DM_TYPES = {"int16": (2, 1), "uint16": (4, 10), "float32": (6, 2), "uint8": (10, 6), "uint32": (5, 11), "int32": (3, 7)}
+_DM_TYPES = {
+    "int16": (2, 1),
+    "uint16": (4, 10),
+    "float32": (6, 2),
+    "uint8": (10, 6),
+    "uint32": (5, 11),
+    "int32": (3, 7),
+}
 """NumPy type to the code of the element and the code of the image."""
 
 
@@ -41,6 +48,7 @@ def _dm_tag(version: int, name: str, value: object) -> bytes:
     if isinstance(value, dict | list):
         body = _dm_group(version, value)
         return b"\x14" + head + (struct.pack(">Q", len(body)) if version == 4 else b"") + body
+    info: tuple[int, ...]
     if isinstance(value, str):
         info, data = (20, 4, len(value)), value.encode("utf-16-le")
     elif isinstance(value, np.ndarray) and value.dtype.kind == "V":
@@ -130,7 +138,9 @@ def write_mrc(tmp_path: Path) -> Callable[..., Path]:
         sections, rows, columns = (1, 1, 1, *image.shape)[-3:]
         mode = {"int16": 1, "float32": 2, "uint16": 6}[image.dtype.name]
         cell = (columns * pixel_size, rows * pixel_size, sections * pixel_size)
-        header = struct.pack("<10I6f3I", columns, rows, sections, mode, 0, 0, 0, columns, rows, sections, *cell, 90, 90, 90, 1, 2, 3)
+        header = struct.pack(
+            "<10I6f3I", columns, rows, sections, mode, 0, 0, 0, columns, rows, sections, *cell, 90, 90, 90, 1, 2, 3
+        )
         path = tmp_path / "image.mrc"
         path.write_bytes((header.ljust(208, b"\0") + b"MAP \x44\x44\0\0").ljust(1024, b"\0") + image.tobytes())
         return path
@@ -153,7 +163,9 @@ def write_velox(tmp_path: Path) -> Callable[..., Path]:
                 text = np.frombuffer(json.dumps(metadata).encode().ljust(8000, b"\0"), np.uint8)
                 stack = image.reshape(-1, *image.shape[-2:])
                 group.create_dataset("Metadata", data=np.repeat(text[:, None], len(stack), axis=1))
-                group.create_dataset("Data", data=_velox_values(np.moveaxis(stack, 0, -1)), chunks=(*image.shape[-2:], 1))
+                group.create_dataset(
+                    "Data", data=_velox_values(np.moveaxis(stack, 0, -1)), chunks=(*image.shape[-2:], 1)
+                )
         return path
 
     return write
@@ -248,7 +260,9 @@ def write_signal(tmp_path: Path) -> Callable[..., Path]:
             "models": {},
             "tmp_parameters": {},
         }
-        plugin = {"emd": "emd", "hspy": "hspy", "nxs": "nexus", "blo": "blockfile", "rpl": "ripple", "unf": "semper"}[form]
+        plugin = {"emd": "emd", "hspy": "hspy", "nxs": "nexus", "blo": "blockfile", "rpl": "ripple", "unf": "semper"}[
+            form
+        ]
         path = tmp_path / f"signal.{form}"
         importlib.import_module(f"rsciio.{plugin}").file_writer(str(path), signal)
         return path

@@ -24,7 +24,8 @@ def test_npy(tmp_path: Path, pixels: Pixels, dtype: str, order: Any) -> None:
     image = read_image(tmp_path / "a.npy")
     assert np.array_equal(image.data, values.astype(np.float32))
     assert image.data.flags.c_contiguous
-    assert (image.data.dtype, image.pixel_size) == (np.float32, None)
+    assert image.data.dtype == np.float32
+    assert image.pixel_size is None
 
 
 def test_npy_movie(tmp_path: Path, pixels: Pixels) -> None:

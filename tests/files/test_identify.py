@@ -57,7 +57,9 @@ def test_all_four_signatures_of_tif(tmp_path: Path, pixels: Pixels, byteorder: A
     assert identify(path) == "tif"
 
 
-@pytest.mark.parametrize("ending", ["tif", "tiff", "png", "jpg", "npy", "npz", "dm3", "ser", "emd", "hspy", "prz", "h5"])
+@pytest.mark.parametrize(
+    "ending", ["tif", "tiff", "png", "jpg", "npy", "npz", "dm3", "ser", "emd", "hspy", "prz", "h5"]
+)
 def test_a_name_that_promises_too_much(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"notes.{ending}"
     path.write_text("these are only words")
@@ -95,7 +97,7 @@ def test_a_zspy_folder_is_a_file(tmp_path: Path) -> None:
 
 
 def test_every_format_has_a_reader() -> None:
-    own = {"png", "jpg", "bmp", "tif", "npy", "npz"}
+    own = {"png", "jpg", "bmp", "tif", "npy", "npz", "mrc"}
     assert set(EXTENSIONS.values()) - own - {"hdf5"} == set(PLUGINS)
 
 

@@ -21,7 +21,8 @@ Pixels = NDArray[np.uint16]
 
 @given(
     numpy_strategies.arrays(
-        st.sampled_from(["u1", "i2", ">u4", "f2", "f4", ">f8", "?"]), numpy_strategies.array_shapes(min_dims=2, max_dims=2)
+        st.sampled_from(["u1", "i2", ">u4", "f2", "f4", ">f8", "?"]),
+        numpy_strategies.array_shapes(min_dims=2, max_dims=2),
     )
 )
 def test_values_are_kept(array: NDArray[Any]) -> None:

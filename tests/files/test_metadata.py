@@ -28,7 +28,7 @@ def _dm(tags: dict[str, Any]) -> dict[str, Any]:
         ({}, {"experiment": {"acceleration_voltage": 6e4, "convergence_angle": 31.5}}),
     ],
 )
-def test_each_program_says_60_kV_and_31_5_mrad(metadata: dict[str, Any], original: dict[str, Any]) -> None:
+def test_each_program_s_words(metadata: dict[str, Any], original: dict[str, Any]) -> None:
     found = acquisition_from(metadata, original)
     assert found.voltage_eV == pytest.approx(6e4)
     assert found.semiangle == pytest.approx(0.0315)

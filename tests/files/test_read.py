@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from picostem.errors import FileError, ImageError, UsageError
 from picostem.files import DatasetInfo, list_datasets, read_image, read_images
+from picostem.files.load import image_of
+from picostem.image import Image
 
 Pixels = NDArray[np.uint16]
 
@@ -56,7 +58,8 @@ def test_str_and_path(several: Path, pixels: Pixels) -> None:
 
 
 def test_names_that_look_like_numbers_come_first(tmp_path: Path, pixels: Pixels) -> None:
-    np.savez(tmp_path / "a.npz", **{"1": pixels, "0": pixels[::-1]})
+    named: dict[str, Any] = {"1": pixels, "0": pixels[::-1]}
+    np.savez(tmp_path / "a.npz", **named)
     assert np.array_equal(read_image(tmp_path / "a.npz", "0").data, pixels[::-1])
     assert np.array_equal(read_image(tmp_path / "a.npz", 0).data, pixels)
 
@@ -107,6 +110,12 @@ def test_several_series(tmp_path: Path, pixels: Pixels) -> None:
     assert read_image(tmp_path / "a.npz", "b", frame=1).name == "a b frame 1"
 
 
+def test_a_series_among_other_things_is_offered(tmp_path: Path, pixels: Pixels) -> None:
+    np.savez(tmp_path / "a.npz", movie=np.stack([pixels] * 2), profile=pixels[0])
+    with pytest.raises(FileError, match="a series of 2 images"):
+        read_image(tmp_path / "a.npz")
+
+
 def test_no_image_at_all(tmp_path: Path, pixels: Pixels) -> None:
     np.savez(tmp_path / "a.npz", profile=pixels[0], transform=np.fft.fft2(pixels))
     with pytest.raises(ImageError, match=r"no real-space image among its data sets \(0: 'profile'.*1: 'transform'"):
@@ -123,11 +132,13 @@ class TestReadImages:
             assert (frame.pixel_size, frame.path) == (single.pixel_size, movie)
 
     def test_reads_no_further_than_asked(self, movie: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from picostem.files import read
-
         read_so_far = []
-        load = read.image_of
-        monkeypatch.setattr(read, "image_of", lambda *given: (read_so_far.append(1), load(*given))[1])
+
+        def counted(*given: Any) -> Image:
+            read_so_far.append(1)
+            return image_of(*given)
+
+        monkeypatch.setattr("picostem.files.read.image_of", counted)
         frames = read_images(movie)
         next(frames)
         assert len(read_so_far) == 1

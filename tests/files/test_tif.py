@@ -40,7 +40,10 @@ CALIBRATIONS: dict[str, dict[str, Any]] = {
         "ome": True,
         "metadata": {
             "axes": "YX",
-            **{"PhysicalSizeX": 0.03, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.02, "PhysicalSizeYUnit": "nm"},
+            "PhysicalSizeX": 0.03,
+            "PhysicalSizeXUnit": "nm",
+            "PhysicalSizeY": 0.02,
+            "PhysicalSizeYUnit": "nm",
         },
     },
     "OME, no unit is µm": {"ome": True, "metadata": {"axes": "YX", "PhysicalSizeX": 3e-5, "PhysicalSizeY": 2e-5}},
@@ -63,6 +66,7 @@ UNCALIBRATED: dict[str, dict[str, Any]] = {
     "ImageJ in inches, as if for print": {"imagej": True, "resolution": (300, 300), "metadata": {"unit": "inch"}},
     "DigitalMicrograph without unit": {"extratags": [(65009, "d", 1, 0.5, True), (65010, "d", 1, 0.5, True)]},
     "Titan, broken": {"extratags": [(34683, "s", 0, "<Metadata><BinaryResult>", True)]},
+    "Titan, no pixel size": {"extratags": [(34683, "s", 0, "<Metadata><Optics/></Metadata>", True)]},
     "OME, half": {"ome": True, "metadata": {"axes": "YX", "PhysicalSizeX": 3e-5}},
 }
 
@@ -191,6 +195,15 @@ def test_complex_values(tmp_path: Path, pixels: Pixels, dtype: Any) -> None:
     tifffile.imwrite(path, pixels.astype(dtype))
     with pytest.raises(ImageError, match="complex"):
         read_image(path)
+
+
+def test_series_of_an_odd_order(tmp_path: Path, pixels: Pixels) -> None:
+    """Frames in the last place, compressed: neither mapped nor read by the page."""
+    path = tmp_path / "a.tif"
+    movie = np.stack([pixels, pixels[::-1], pixels[:, ::-1]], axis=-1)
+    tifffile.imwrite(path, movie, metadata={"axes": "YXT"}, photometric="minisblack", compression="zlib")
+    assert list_datasets(path)[0].frames == 3
+    assert np.array_equal(read_image(path, frame=1).data, pixels[::-1])
 
 
 def test_movie_of_several_channels(tmp_path: Path, pixels: Pixels) -> None:

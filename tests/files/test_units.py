@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from picostem.files.units import LARGEST_PIXEL, SMALLEST_PIXEL, Dimension, dimension, pixel_size
@@ -67,7 +67,11 @@ def test_the_unit_does_not_matter(angstroms: float, units: str) -> None:
     assert pixel_size(scale, units) == pytest.approx(angstroms, rel=1e-12)
 
 
-@given(st.text(max_size=40))
+@given(st.text(max_size=40) | st.from_regex(r"(1/)?[A-Za-zÅμ°]{1,4}(\^-?[0-9])?", fullmatch=True))
+@example("degC")
+@example("lambda")
+@example("k")
+@example("dB")
 def test_no_text_breaks_it(units: str) -> None:
     size = pixel_size(0.02, units)
     assert size is None or (dimension(units) == "length" and SMALLEST_PIXEL <= size <= LARGEST_PIXEL)

@@ -43,9 +43,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> Dataset:
 
     def load(key: Key) -> NDArray[Any]:
         if math.prod(shape) * dtype.itemsize > MAX_MEMBER_BYTES:
-            raise FileError(
-                f"{archive.filename}: {name} takes over 3.2 GB: save it as npy, which is read in parts"
-            )
+            raise FileError(f"{archive.filename}: {name} takes over 3.2 GB: save it as npy, which is read in parts")
         with archive.open(name) as file:
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False)[key])
 

@@ -46,6 +46,7 @@ class Axis:
 
     @property
     def dimension(self) -> Dimension:
+        """What the axis measures."""
         return dimension(self.units)
 
 
@@ -70,6 +71,7 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of the array, without colour channels."""
         return tuple(axis.size for axis in self.axes)
 
     @property
@@ -81,6 +83,7 @@ class Dataset:
 
     @property
     def kind(self) -> Kind:
+        """What the array is, told from the number of its axes and what they measure."""
         if self.values in ("complex", "table"):
             return "complex" if self.values == "complex" else "table"
         axes = [self.axes[i] for i in self.long_axes]

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from picostem.errors import FileError
+from picostem.files.hdf5 import flavour
 
 SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "png"),
@@ -27,11 +28,18 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 )
 """(offset, bytes, format)."""
 
-EXTENSIONS: dict[str, str] = {
-    **{name: name for name in ("png", "bmp", "tif", "npy", "npz", "dm3", "dm4", "ser", "emi", "hspy", "zspy", "nxs")},
-    **{name: name for name in ("mrc", "mrcz", "blo", "mib", "prz", "tvips", "unf", "rpl", "bcf", "asw", "app5", "xml")},
-    **{"tiff": "tif", "jpg": "jpg", "jpeg": "jpg", "emd": "emd", "de5": "emd", "ali": "mrc"},
-    **{"hdf5": "hdf5", "h5": "hdf5", "hf5": "hdf5", "nsid": "hdf5"},
+_OWN_NAME = (
+    "png bmp tif npy npz dm3 dm4 ser emi hspy zspy nxs mrc mrcz blo mib prz tvips unf rpl bcf asw app5 xml emd jpg"
+)
+EXTENSIONS: dict[str, str] = {name: name for name in _OWN_NAME.split()} | {
+    "tiff": "tif",
+    "jpeg": "jpg",
+    "de5": "emd",
+    "ali": "mrc",
+    "hdf5": "hdf5",
+    "h5": "hdf5",
+    "hf5": "hdf5",
+    "nsid": "hdf5",
 }
 """Name's ending to format."""
 
@@ -52,12 +60,12 @@ def identify(path: Path) -> str:
         FileError: missing, a directory, not readable, empty, of an unknown format, or not what its name says.
     """
     named = EXTENSIONS.get(path.suffix.lower().lstrip("."))
-    if named == "zspy" and path.is_dir():
+    if named == "zspy" and os.path.isdir(path):
         return "zspy"
     head = _head(path)
     found = next((name for at, magic, name in SIGNATURES if head[at : at + len(magic)] == magic), None)
     if found == "hdf5":
-        return _hdf5_flavour(path, named)
+        return flavour(path, named)
     if found == "zip":
         return named if named in _ZIP else "npz"
     if found is not None:
@@ -78,46 +86,20 @@ def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             head = file.read(_LONGEST_HEAD)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise FileError(f"{path}: {_what_to_do(path, error)}") from error
     if not head:
         raise FileError(f"{path}: the file is empty: copy it again")
     return head
 
 
-def _what_to_do(path: Path, error: OSError) -> str:
-    if path.is_dir():
+def _what_to_do(path: Path, error: OSError | ValueError) -> str:
+    if not isinstance(error, OSError):  # a null character in it
+        return "no file can be called so: check the path"
+    if os.path.isdir(path):  # unlike Path.is_dir, not upset by a name that is too long
         return "is a folder, not a file: name a file in it"
     if error.errno == errno.ENOENT:
         return f"no such file: check the path (the current folder is {os.getcwd()})"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "no permission to read it: change the file's permissions"
     return f"cannot be opened ({error.strerror}): check the path and the disk"
-
-
-def _hdf5_flavour(path: Path, named: str | None) -> str:
-    """HDF5 is a container: what is in it decides, then the name."""
-    import h5py
-
-    from picostem.files.guard import reading
-    from picostem.files.nsid import main_datasets
-
-    with reading(path, "HDF5"), h5py.File(path, "r") as file:
-        if str(file.attrs.get("file_format", "")).lower() == "hyperspy":
-            return "hspy"
-        if (
-            "version_major" in file.attrs
-            or "Version" in file
-            or any("emd_group_type" in g.attrs for g in file.values())
-        ):
-            return "emd"
-        if main_datasets(file):
-            return "nsid"
-        if any(group.attrs.get("NX_class") in ("NXentry", b"NXentry") for group in file.values()):
-            return "nxs"
-    if named in _HDF5 - {"hdf5"}:
-        return str(named)
-    raise FileError(
-        f"{path}: an HDF5 file, but not HyperSpy's, EMD (Velox or Berkeley), NSID or NeXus: "
-        "save the image as tif, or load it in Python and use picostem.files.from_array"
-    )

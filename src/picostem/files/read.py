@@ -21,6 +21,7 @@ _READERS = {
     "tif": ("tif", "read_tif"),
     "npy": ("arrays", "read_npy"),
     "npz": ("arrays", "read_npz"),
+    "mrc": ("mrc", "read_mrc"),
     "nsid": ("nsid", "read_nsid"),
 }
 """Format to module and function; all others are RosettaSciIO's. Imported when needed, to start quickly."""

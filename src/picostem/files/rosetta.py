@@ -37,8 +37,7 @@ PLUGINS: dict[str, Plugin] = {
     "emi": Plugin("tia", lazy=False),
     "hspy": Plugin("hspy"),
     "zspy": Plugin("zspy"),
-    "nxs": Plugin("nexus"),
-    "mrc": Plugin("mrc"),
+    "nxs": Plugin("nexus", options={"skip_array_metadata": True}),
     "mrcz": Plugin("mrcz"),
     "blo": Plugin("blockfile"),
     "mib": Plugin("quantumdetector"),
@@ -55,9 +54,6 @@ PLUGINS: dict[str, Plugin] = {
 text from the file as Python. Velox: without the spectrum stream. Berkeley EMD: RosettaSciIO would stack groups whose
 names begin alike. DigitalMicrograph: colours cannot be lazy. PantaRhei: a compressed file read lazily gives wrong
 numbers (RosettaSciIO 0.15)."""
-
-_NO_SCALE = {"mrc": 0.1}
-"""Scale that says that none is known: mrc headers have 1 Å, which RosettaSciIO turns into 0.1 nm."""
 
 _X_FIRST = {"emd"}
 """Formats whose axes may come in the order x, y; their names tell."""
@@ -77,13 +73,13 @@ def read_rosetta(path: Path, form: str, stack: ExitStack) -> list[Dataset]:
             found = reader.file_reader(str(path), lazy=False, **plugin.options)
     for entry in found:
         stack.callback(_close, entry["data"])
-    return [dataset_of(entry, form in _X_FIRST, _NO_SCALE.get(form, 1.0)) for entry in found]
+    return [dataset_of(entry, form in _X_FIRST) for entry in found]
 
 
-def dataset_of(entry: Mapping[str, Any], x_may_be_first: bool = False, no_scale: float = 1.0) -> Dataset:
+def dataset_of(entry: Mapping[str, Any], x_may_be_first: bool = False) -> Dataset:
     """A data set from RosettaSciIO's (or HyperSpy's) dictionary of data, axes and metadata."""
     array = entry["data"]
-    axes = tuple(_axis(axis, no_scale) for axis in entry["axes"])
+    axes = tuple(_axis(axis) for axis in entry["axes"])
     if x_may_be_first and [axis.name.lower() for axis in axes[-2:]] == ["x", "y"]:
         array, axes = array.swapaxes(-1, -2), (*axes[:-2], axes[-1], axes[-2])
     metadata = entry.get("metadata") or {}
@@ -100,13 +96,13 @@ def dataset_of(entry: Mapping[str, Any], x_may_be_first: bool = False, no_scale:
     )
 
 
-def _axis(axis: Mapping[str, Any], no_scale: float) -> Axis:
+def _axis(axis: Mapping[str, Any]) -> Axis:
     """Non-uniform axes have no scale, and so are not calibrated."""
     size = axis["size"] if "size" in axis else len(cast(Sequence[float], axis["axis"]))
     navigate = axis.get("navigate")
     return Axis(
         size=int(size),
-        scale=1.0 if axis.get("scale") == no_scale else axis.get("scale"),
+        scale=axis.get("scale"),
         units=axis.get("units"),
         name=str(axis.get("name") or ""),
         navigate=None if navigate is None else bool(navigate),

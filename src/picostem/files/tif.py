@@ -66,10 +66,7 @@ def _load(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, key: Key) -> 
             dtype = np.dtype(tif.byteorder + series.dtype.char)
             array = tif.filehandle.memmap_array(dtype, series.shape, series.dataoffset)
         elif len(key) == 3 and len(series.pages) == series.shape[0] and isinstance(key[0], int):
-            page = series.pages[key[0]]
-            if page is None:
-                raise ValueError(f"page {key[0]} is missing")
-            array, key = page.asarray()[np.newaxis], (0, *key[1:])
+            array, key = tif.asarray(key=key[0], series=series)[np.newaxis], (0, *key[1:])
         else:
             array = series.asarray()
     if "S" in series.axes:

@@ -34,7 +34,7 @@ _SPELLINGS = {
     "um": "μm",
     "px": "pixel",
 }
-_PLAIN_UNIT = re.compile(r"(1 ?/ ?)?[A-Za-zÅμ°]{1,12}(\^-?[0-9])?")
+_PLAIN_UNIT = re.compile(r"(1 ?/ ?)?[A-Za-zÅμ°]{1,12}(\^-[1-9])?")
 """What is handed to pint. Anything longer is no unit, and powers of powers could keep pint busy for ever."""
 
 
@@ -68,9 +68,11 @@ def _parse(units: str) -> tuple[Dimension, float]:
     plain = _plain(units)
     if not _PLAIN_UNIT.fullmatch(plain):
         return "none", 1.0
+    import pint
+
     try:
         quantity = 1.0 * _registry().parse_units(plain)
-    except Exception:  # pint has no common base for its errors: whatever it does not know is no unit
+    except pint.PintError:  # unknown
         return "none", 1.0
     for name, found in _DIMENSIONS.items():
         if quantity.check(f"[{name}]"):

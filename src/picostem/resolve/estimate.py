@@ -18,6 +18,8 @@ from picostem.resolve.model import StackModel
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
+TINY = 1e-30  # keeps the equations of a window without any signal solvable
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -115,31 +117,31 @@ class _Normal:
 
 def predict(model: StackModel, state: State) -> ComplexArray:
     """Model harmonics, shape (windows, n)."""
-    return np.asarray(_layer_shares(model, state, model.layer_factors(state.microscope)[0]).sum(axis=1))
+    factors = model.layer_factors(state.microscope)[0]
+    return np.asarray(state.scale[:, None] * np.sum(_phases(model, state) * factors, axis=1))
 
 
-def _layer_shares(model: StackModel, state: State, factors: ComplexArray) -> ComplexArray:
-    phases = np.exp(-2j * np.pi * state.positions @ model.hk.T.astype(float))
-    return np.asarray(state.scale[:, None, None] * phases * factors)
+def _phases(model: StackModel, state: State) -> ComplexArray:
+    return np.asarray(np.exp(-2j * np.pi * state.positions @ model.hk.T.astype(float)))
 
 
 def _normal(model: StackModel, data: Observation, state: State, free: bool, common_slip: bool) -> _Normal:
     value, slope = model.layer_factors(state.microscope)
-    shares = _layer_shares(model, state, value)
-    above = np.cumsum(shares[:, ::-1], axis=1)[:, ::-1]  # sum over this layer and those above: what moves with it
-    moved = -2j * np.pi * model.hk.T[None, None] * above[:, :, None]
-    windows, layers = shares.shape[:2]
-    slips = moved[:, 1:].reshape(windows, 2 * (layers - 1), moved.shape[-1])
-    own = np.concatenate([above[:, :1] / state.scale[:, None, None], moved[:, 0]], axis=1)
-    unit = shares / value
-    common = np.einsum("wln,pln->wpn", unit, slope) if free else np.empty((windows, 0, shares.shape[2]))
+    phases, scale = _phases(model, state), state.scale[:, None, None]
+    unit = phases * value
+    above = np.cumsum(unit[:, ::-1], axis=1)[:, ::-1]  # sum over this layer and those above: what moves with it
+    moved = -2j * np.pi * model.hk.T[None, None] * scale[..., None] * above[:, :, None]
+    windows, layers, n = unit.shape
+    slips = moved[:, 1:].reshape(windows, 2 * (layers - 1), n)
+    own = np.concatenate([above[:, :1], moved[:, 0]], axis=1)
+    common = scale * np.einsum("wln,pln->wpn", phases, slope) if free else np.empty((windows, 0, n))
     if common_slip:
         common = np.concatenate([common, slips], axis=1)
     else:
         own = np.concatenate([own, slips], axis=1)
     q = own.shape[1]
     jacobian = data.whiten(np.concatenate([own, common], axis=1))
-    residual = data.whiten((data.amplitudes - above[:, 0])[:, None])[:, 0]
+    residual = data.whiten((data.amplitudes - scale[:, 0] * above[:, 0])[:, None])[:, 0]
     own, common = jacobian[:, :q], jacobian[:, q:]
     return _Normal(
         own=own @ np.swapaxes(own, 1, 2),
@@ -210,7 +212,7 @@ def fit_common(
 def _step(normal: _Normal, weight: FloatArray, pull: FloatArray, damping: float) -> tuple[FloatArray, FloatArray]:
     """Damped Gauss-Newton step of each window's own and of the common parameters."""
     q = normal.own.shape[1]
-    own = normal.own + damping * np.einsum("wii->wi", normal.own)[:, :, None] * np.eye(q)
+    own = normal.own + (damping * np.einsum("wii->wi", normal.own) + TINY)[:, :, None] * np.eye(q)
     common = normal.common + np.diag(weight + damping * np.diag(normal.common))
     joined = np.linalg.solve(own, np.concatenate([normal.mixed, normal.own_rhs[..., None]], axis=2))
     schur = common - np.einsum("wqc,wqd->cd", normal.mixed, joined[..., :-1])
@@ -234,7 +236,7 @@ def fit_windows(
     q = normal.own.shape[1]
     active = np.ones(len(damping), dtype=bool)
     for _ in range(iterations):
-        own = normal.own + (damping[:, None] * np.einsum("wii->wi", normal.own))[:, :, None] * np.eye(q)
+        own = normal.own + (damping[:, None] * np.einsum("wii->wi", normal.own) + TINY)[:, :, None] * np.eye(q)
         step = np.linalg.solve(own, normal.own_rhs[..., None])[..., 0]
         trial_state = _moved(state, step * active[:, None], np.empty(0), False, False)
         trial = _normal(model, data, trial_state, False, False)

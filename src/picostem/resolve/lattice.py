@@ -26,6 +26,7 @@ SPECTRUM_SIZE = 1024  # the spectrum is taken over at most this many pixels a si
 PEAK_THRESHOLD = 14.0  # power over local noise; a false peak every e^14 = 10^6 pixels of noise
 PEAKS = 14
 PRESENT = 1.5  # ln of the power ratio from which a reflection counts as present
+OFF_LATTICE = 2.5  # resolution elements of the spectrum from which a peak does not belong to the lattice
 RESOLUTION = 1.0  # 1/Å; reflections beyond it are too weak to find a lattice with
 
 
@@ -311,3 +312,17 @@ def refine_lattice(spectrum: Spectrum, lattice: Lattice) -> Lattice:
         w = np.array(weights)[:, None]
         reciprocal = np.linalg.lstsq(np.array(index) * w, np.array(measured) * w, rcond=None)[0]
     return Lattice(rows=np.linalg.inv(reciprocal).T, cell=lattice.cell)
+
+
+def unindexed_share(spectrum: Spectrum, lattice: Lattice, limit: float = 0.7) -> float:
+    """Share of the spectrum's peak power, up to `limit` in 1/Å, that lies off the lattice's reciprocal points.
+
+    A second lattice (a twisted layer, another material) shows here, mains hum and noise beyond the limit do not.
+    """
+    peaks, power = spectrum_peaks(spectrum, 60)
+    near = np.linalg.norm(peaks, axis=1) < limit * lattice.pixel_size
+    if not near.any():
+        return 0.0
+    hk = peaks[near] @ lattice.rows.T
+    off = np.linalg.norm((hk - np.rint(hk)) @ lattice.reciprocal, axis=1) * len(spectrum.ratio)
+    return float(power[near][off > OFF_LATTICE].sum() / power[near].sum())

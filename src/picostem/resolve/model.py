@@ -1,7 +1,7 @@
 """What the harmonics of a stack should be: structure factors, probe, and where the layers are.
 
     m(h) = s * sum over layers l of exp(-2 pi i h . t_l) Q_l(h)
-    Q_l(h) = beta_l exp(-2 pi^2 sigma^2 g^2) * sum over species e of w_e S_e(g)
+    Q_l(h) = beta_l exp(-2 pi^2 g.V g) * sum over species e of w_e S_e(g)
              * sum over atoms j of e of O(g; C10 + z_l + z_j) exp(-2 pi i h . r_j)
 
 with S the object transfer (cross-section, its angular range, thermal motion) and O the probe's, expanded to first order in the atom's height z_j above its layer's mid-plane.
@@ -26,6 +26,9 @@ FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.int64]
 OpticsSource = Literal["file", "user", "fitted"]
+
+BLUR = ("variance", "variance a", "variance b")
+SEMIANGLES = (5e-3, 0.1)  # rad; where a free semiangle may go
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,10 @@ class StackModel:
         """Names, means and standard deviations of the microscope's parameters."""
         ratios = [f"log weight {s}" for s in self.species[1:]]
         layers = [f"log brightness {i + 1}" for i in range(1, self.layer_count)]
-        names = [*ABERRATIONS, "variance", *ratios, *layers]
+        names = [*ABERRATIONS, *BLUR, *ratios, *layers]
         middle = -sum(self.heights) / len(self.heights)
-        mean = [middle, 0.0, 0.0, 0.0, 0.0, 0.07, *[0.0] * (len(ratios) + len(layers))]
-        sigma = [40.0, 25.0, 25.0, 250.0, 250.0, 0.06, *[0.3] * len(ratios), *[0.15] * len(layers)]
+        mean = [middle, 0.0, 0.0, 0.0, 0.0, 0.07, 0.0, 0.0, *[0.0] * (len(ratios) + len(layers))]
+        sigma = [40.0, 25.0, 25.0, 250.0, 250.0, 0.06, 0.01, 0.01, *[0.3] * len(ratios), *[0.15] * len(layers)]
         if self.optics.semiangle_sigma > 0:
             names, mean = [*names, "semiangle"], [*mean, self.optics.semiangle]
             sigma = [*sigma, self.optics.semiangle_sigma]
@@ -129,31 +132,34 @@ class StackModel:
 
     def layer_factors(self, microscope: FloatArray) -> tuple[ComplexArray, ComplexArray]:
         """Q_l(h), shape (layers, n), and dQ_l/d(microscope), shape (p, layers, n)."""
-        count, n = self.layer_count, len(self.hk)
-        species = len(self.species)
-        weights = np.exp(np.concatenate([[0.0], microscope[6 : 5 + species]]))
-        brightness = np.exp(np.concatenate([[0.0], microscope[5 + species : 4 + species + count]]))
+        aberrations, blur = len(ABERRATIONS), len(BLUR)
+        first_weight = aberrations + blur
+        first_layer = first_weight + len(self.species) - 1
+        weights = np.exp(np.concatenate([[0.0], microscope[first_weight:first_layer]]))
+        brightness = np.exp(np.concatenate([[0.0], microscope[first_layer : first_layer + self.layer_count - 1]]))
         free_semiangle = self.optics.semiangle_sigma > 0
-        semiangle = float(microscope[-1]) if free_semiangle else self.optics.semiangle
-        blur = np.exp(-2 * np.pi**2 * microscope[5] * np.sum(self.g**2, axis=1))
-        value = np.zeros((count, n), dtype=complex)
-        slope = np.zeros((len(microscope), count, n), dtype=complex)
+        semiangle = float(np.clip(microscope[-1], *SEMIANGLES)) if free_semiangle else self.optics.semiangle
+        gx, gy = self.g.T
+        exponents = -2 * np.pi**2 * np.stack([gx**2 + gy**2, gx**2 - gy**2, 2 * gx * gy])
+        damping = np.exp(microscope[aberrations:first_weight] @ exponents)
+        value = np.zeros((self.layer_count, len(gx)), dtype=complex)
+        slope = np.zeros((len(microscope), self.layer_count, len(gx)), dtype=complex)
         overlap = self._overlap(semiangle)
         step = 1e-3 * semiangle
         wider, narrower = (self._overlap(semiangle + d) if free_semiangle else overlap for d in (step, -step))
         for layer, height in enumerate(self.heights):
             f0, f1 = self.factors[:, layer]
-            scale = brightness[layer] * blur
-            at = Aberrations(microscope[0] + height, *microscope[1:5])
+            scale = brightness[layer] * damping
+            at = Aberrations(microscope[0] + height, *microscope[1:aberrations])
             transfer, gradient, curvature = overlap.expansion(at)
             flat, tilted = weights @ f0, weights @ f1
             value[layer] = scale * (transfer * flat + gradient[0] * tilted)
-            slope[:5, layer] = scale * (gradient * flat + curvature * tilted)
-            slope[5, layer] = -2 * np.pi**2 * np.sum(self.g**2, axis=1) * value[layer]
-            for e in range(1, species):
-                slope[5 + e, layer] = scale * weights[e] * (transfer * f0[e] + gradient[0] * f1[e])
+            slope[:aberrations, layer] = scale * (gradient * flat + curvature * tilted)
+            slope[aberrations:first_weight, layer] = exponents * value[layer]
+            shares = scale * weights[1:, None] * (transfer * f0[1:] + gradient[0] * f1[1:])
+            slope[first_weight:first_layer, layer] = shares
             if layer:
-                slope[4 + species + layer, layer] = value[layer]
+                slope[first_layer + layer - 1, layer] = value[layer]
             if free_semiangle:
                 slope[-1, layer] = scale * flat * (wider.expansion(at)[0] - narrower.expansion(at)[0]) / (2 * step)
         return value, slope

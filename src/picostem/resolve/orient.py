@@ -55,7 +55,7 @@ def find_setting(
     layers: tuple[Monolayer, ...],
     pixel_size: float | None,
     window: float,
-    optics: Optics,
+    optics: tuple[Optics, ...],
 ) -> Setting | None:
     """The setting of a stack of equal layers that explains the image best, or None if no lattice fits.
 
@@ -65,19 +65,32 @@ def find_setting(
         layers: the stack's layers.
         pixel_size: Å per pixel, if known.
         window: side of the windows, Å.
-        optics: the microscope.
+        optics: microscopes it may be; the first serves to find the lattice.
     """
+    first = replace(optics[0], semiangle_sigma=0.0)
     candidates = find_lattices(spectrum, layers[0], pixel_size, CANDIDATES)
     refined = [refine_lattice(spectrum, lattice) for lattice, _ in candidates]
-    scored = [(_coarse_score(data, spectrum, lattice, layers, window, optics), lattice) for lattice in refined]
+    scored = [(_coarse_score(data, spectrum, lattice, layers, window, first), lattice) for lattice in refined]
     ranked = sorted(scored, key=lambda pair: -pair[0])
     finalists = [lattice for score, lattice in ranked[:FINALISTS] if score > CLEAR * ranked[0][0]]
-    settings = [fit_setting(data, spectrum, lattice, layers, window, optics) for lattice in finalists]
+    settings = [fit_setting(data, spectrum, lattice, layers, window, first) for lattice in finalists]
     best = max(settings, key=lambda s: s.explained, default=None)
     if best is None:
         return None
-    again = fit_setting(data, spectrum, straightened(best), layers, window, optics)
-    return max(best, again, key=lambda s: s.explained)
+    again = fit_setting(data, spectrum, straightened(best), layers, window, first)
+    best = max(best, again, key=lambda s: s.explained)
+    return min((_with_optics(best, layers, o) for o in optics), key=lambda s: s.fit.cost)
+
+
+def _with_optics(setting: Setting, layers: tuple[Monolayer, ...], optics: Optics) -> Setting:
+    """The same setting seen by another microscope, fitted from where the fit stands."""
+    if optics == setting.model.optics:
+        return setting
+    model = StackModel.build(layers, setting.model.hk, setting.lattice.orthogonal, optics)
+    microscope = model.prior.mean.copy()
+    microscope[: len(setting.fit.state.microscope)] = setting.fit.state.microscope
+    start = replace(setting.fit.state, microscope=microscope)
+    return replace(setting, model=model, fit=fit_common(model, setting.evidence.observation, start, common_slip=False))
 
 
 def window_pixels(shape: tuple[int, int], window: float, lattice: Lattice) -> int:

@@ -71,6 +71,7 @@ def coarse_search(
     amplitudes: ComplexArray,
     noise: FloatArray,
     slips: FloatArray | None = None,
+    zoom: int = 1,
 ) -> Coarse:
     """Try every slip with the microscope given.
 
@@ -80,6 +81,7 @@ def coarse_search(
         amplitudes: measured harmonics, shape (windows, n).
         noise: their noise power, shape (n,).
         slips: fractions of a and b, shape (m, 2); a grid over the cell if left out.
+        zoom: how many times finer than need be the origins are sampled.
     """
     if slips is None:
         slips = slip_grid(model.cell)
@@ -93,7 +95,7 @@ def coarse_search(
     weight = 1 / (noise + MODEL_ERROR * np.abs(amplitudes) ** 2)
     norm = weight @ (np.abs(template) ** 2).T
     power = np.sum(weight * np.abs(amplitudes) ** 2, axis=1)
-    size = 1 << int(2 * np.abs(hk).max()).bit_length()
+    size = zoom << int(2 * np.abs(hk).max()).bit_length()
     origins, scales = np.empty((*norm.shape, 2)), np.empty(norm.shape)
     gain = np.empty(norm.shape)
     for w in range(len(amplitudes)):

@@ -104,7 +104,7 @@ def acquire(
     """Record an image.
 
     A scan that is distorted samples the noise-free image with a quintic spline. Its error is below 0.2 % of the image's
-    contrast where the noise-free pixels are at most 0.7 of the Nyquist distance.
+    contrast where the noise-free pixels are at most 0.6 of the Nyquist distance.
 
     Args:
         fractions: noise-free image, detected fraction of the beam; at least `clean_shape` large, same centre.

@@ -103,10 +103,10 @@ def _pair_spline(
 ) -> CubicSpline:
     """Interference of two atoms, d apart along the beam, over g: twice the real part of
 
-    (lambda gamma)²/|L| * integral over p in L, k in D of f1(a) f2*(b) exp(i pi lambda d (k² - p² - g²/4))
+    (lambda gamma)²/|L| * integral over p in L, k in D of f1(a) f2*(b) exp(-i pi lambda d (k² - p² - g²/4))
     exp(-2 pi² (u1² |a|² + u2² |b|²)),   a, b = k - p +- g/2,
 
-    with the symbols of `adf_object_transfer` and displacements u1, u2 that are independent of each other.
+    atom 1 the lower one, with the symbols of `adf_object_transfer` and displacements u1, u2 that are independent.
     """
     voltage_eV, semiangle, inner, outer = geometry
     wavelength = electron_wavelength(voltage_eV)
@@ -119,6 +119,6 @@ def _pair_spline(
         a, b = np.hypot(ux + g / 2, uy), np.hypot(ux - g / 2, uy)
         delay = np.pi * wavelength * separation * ((kx**2 + ky**2)[:, None] - px**2 - py**2 - g**2 / 4)
         waves = scattering_amplitude(symbols[0], a, voltage_eV) * scattering_amplitude(symbols[1], b, voltage_eV).conj()
-        coherence = np.exp(1j * delay) * thermal_transfer(a, rms[0]) * thermal_transfer(b, rms[1])
+        coherence = np.exp(-1j * delay) * thermal_transfer(a, rms[0]) * thermal_transfer(b, rms[1])
         values.append(weight @ (waves * coherence).real @ share)
     return CubicSpline(frequencies, 2 * (wavelength * relativistic_factor(voltage_eV)) ** 2 * np.array(values))

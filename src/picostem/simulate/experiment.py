@@ -73,8 +73,8 @@ def simulate_stack(
     """
     damage_rng, phonon_rng, recording_rng = rng.spawn(3)
     placement = Placement(rotation, mirrored, origin)
-    # Splines want pixels at most 0.7 of the Nyquist distance.
-    refine = max(1, math.ceil(pixel_size * 2 * microscope.cutoff / 0.7)) if settings.is_distorted else 1
+    # The spline wants pixels of at most 0.6 of the Nyquist distance; see `acquire`.
+    refine = max(1, math.ceil(pixel_size * 2 * microscope.cutoff / 0.6)) if settings.is_distorted else 1
     field = clean_shape(shape, settings, refine)
     atoms = None
     if damage is not None or (engine == "multislice" and not _shares_lattice(stack)):

@@ -105,7 +105,7 @@ def simulate_atoms(
         microscope, shape, pixel_size, displacements: as in `simulate_periodic`.
 
     Returns:
-        detected fraction of the beam, shape (rows, columns), float32. Atoms are placed to 1e-5 of a pixel or better.
+        detected fraction of the beam, shape (rows, columns), float32. Atoms are placed to 1e-4 of a pixel or better.
 
     Raises:
         UsageError: as `simulate_periodic`.

@@ -46,4 +46,5 @@ def _exponentials(g: FloatArray, coordinates: FloatArray) -> NDArray[np.complex6
     step = coordinates[1] - coordinates[0] if count > 1 else 0.0
     coarse = np.exp(2j * np.pi * np.outer(g, coordinates[::fine])).astype(np.complex64)
     offset = np.exp(2j * np.pi * np.outer(g, np.arange(fine) * step)).astype(np.complex64)
-    return np.asarray((coarse[:, :, None] * offset[:, None, :]).reshape(len(g), -1)[:, :count])
+    table = (coarse[:, :, None] * offset[:, None, :]).reshape(len(g), coarse.shape[1] * fine)
+    return np.asarray(table[:, :count])

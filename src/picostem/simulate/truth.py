@@ -78,7 +78,7 @@ def describe(
             {"index": index, **_layer(layer), **_vacancies(stack, index, atoms, image, placement)}
             for index, layer in enumerate(stack.layers, start=1)
         ],
-        "layer1": _lattice(first, placement, drift) | _origin(image, placement),
+        "layer1": _lattice(first, placement, drift) | _origin(image, placement, drift),
         **_interfaces(stack, placement, drift),
         "microscope": _microscope(microscope),
         "acquisition": _acquisition(settings, image, drift),
@@ -160,12 +160,13 @@ def _lattice(layer: Layer, placement: Placement, drift: FloatArray) -> dict[str,
     }
 
 
-def _origin(image: Image, placement: Placement) -> dict[str, Any]:
+def _origin(image: Image, placement: Placement, drift: FloatArray) -> dict[str, Any]:
+    """The crystal's origin in the specimen, and the pixel where the drifted image shows it."""
     assert image.pixel_size is not None
     rows, columns = image.data.shape
-    x, y = placement.origin
+    x, y = np.linalg.solve(drift, placement.origin).tolist()
     column, row = (columns - 1) / 2 + x / image.pixel_size[1], (rows - 1) / 2 - y / image.pixel_size[0]
-    return {"origin_image_A": [x, y], "origin_col_row": [column, row]}
+    return {"origin_image_A": list(placement.origin), "origin_col_row": [column, row]}
 
 
 def _interfaces(stack: Stack, placement: Placement, drift: FloatArray) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from picostem.errors import FileError, StructureError
 MAX_BYTES = 5_000_000
 """Structure files are some kB; a CIF that embeds its diffraction data has a few MB."""
 
-MAX_ATOMS = 1000
+MAX_ATOMS = 500
 """Atoms in the cell: bulk van der Waals crystals have up to a few hundred."""
 
 MAX_OPERATIONS = 192

@@ -111,7 +111,7 @@ class SlipEquivalence:
 
     def _representatives(self, slips: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
         copies = images(self._orbit(slips), self.cell)
-        candidates = copies.reshape(len(slips), -1, 2)
+        candidates = copies.reshape(len(slips), copies.shape[1] * copies.shape[2], 2)
         index = preferred(candidates)
         return candidates[np.arange(len(slips)), index], index // copies.shape[-2]
 
@@ -186,12 +186,17 @@ class _Bilayer:
 
     @classmethod
     def of(cls, lower: Monolayer, upper: Monolayer, twist: float) -> _Bilayer:
-        bottom = symmetry(projection(lower))
-        top = projection(upper)
-        rotation, cell = _registry(bottom.cell, top.cell, twist, f"{lower.name} and {upper.name}")
-        link = _link(lower, upper, cell)
-        own = symmetry(Projection(cell, top.points @ np.linalg.inv(top.cell) @ cell, top.species)).operations
-        if link is not None:
+        bottom, top = symmetry(projection(lower)), projection(upper)
+        rotation, cell = _registry(bottom.cell, symmetry(top).cell, twist, f"{lower.name} and {upper.name}")
+        strained = Projection(cell, top.points @ np.linalg.inv(top.cell) @ cell, top.species)
+        # TIE: rounding of the cell, when the twist is a symmetry of the lattice.
+        if lower == upper and np.abs(cell - bottom.cell).max() < TIE:
+            link: Operation | None = Operation(np.eye(2), np.zeros(2))
+        else:
+            link = _link(projection(lower), strained)
+        if link is None:
+            own = symmetry(strained).operations
+        else:
             own = tuple(_product(_product(link, operation), _inverse(link)) for operation in bottom.operations)
         return cls(bottom.cell, rotation, bottom.operations, own, link)
 
@@ -212,16 +217,10 @@ def _registry(lower: FloatArray, upper: FloatArray, twist: float, names: str) ->
     return rotation, np.asarray(steps @ lower @ rotation)
 
 
-def _link(lower: Monolayer, upper: Monolayer, upper_cell: FloatArray) -> Operation | None:
-    """An isometry that lays the lower layer on the (strained) upper one, if they are the same in projection."""
-    bottom, top = projection(lower), projection(upper)
-    # TIE: rounding of the cell, when the twist is a symmetry of the lattice.
-    if lower == upper and np.abs(upper_cell - symmetry(bottom).cell).max() < TIE:
-        return Operation(np.eye(2), np.zeros(2))
-    strained = Projection(upper_cell, top.points @ np.linalg.inv(top.cell) @ upper_cell, top.species)
-    # The unit matrix, if it is among them, so that a fixed frame stays fixed.
-    found = sorted(isometries(bottom, strained), key=lambda link: float(np.abs(link.matrix - np.eye(2)).max()))
-    return found[0] if found else None
+def _link(lower: Projection, upper: Projection) -> Operation | None:
+    """The isometry nearest to a translation that lays the lower layer on the upper one, if there is any."""
+    found = isometries(lower, upper)
+    return min(found, key=lambda link: float(np.abs(link.matrix - np.eye(2)).max()), default=None)
 
 
 def _own_maps(bilayer: _Bilayer) -> Iterator[Operation]:

@@ -22,7 +22,7 @@ from picostem.errors import StructureError
 from picostem.structure.crystal import find_neighbours, read_crystal
 from picostem.structure.lattice import reduced, refined
 from picostem.structure.monolayer import Monolayer
-from picostem.structure.symmetry import TOLERANCE
+from picostem.structure.symmetry import TOLERANCE, folded
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -192,7 +192,7 @@ def _up(crystal: Atoms, normal: FloatArray) -> FloatArray:
     return np.asarray(unit * np.sign(cosines[np.abs(cosines).round(6).argmax()]))
 
 
-def _primitive(layer: Atoms, cell: FloatArray) -> tuple[FloatArray, list[int]]:
+def _primitive(layer: Atoms, cell: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
     """The smallest cell of a layer, and which atoms to keep: one of each set of translated copies."""
     box = np.zeros((3, 3))
     # 20 Å of empty space: no translation along the normal can be found across it.
@@ -204,15 +204,7 @@ def _primitive(layer: Atoms, cell: FloatArray) -> tuple[FloatArray, list[int]]:
     pure = (found["rotations"] == np.eye(3, dtype=int)).all(axis=(1, 2))
     translations = found["translations"][pure]
     smallest = refined(cell, (translations @ box)[:, :2])
-    kept: list[int] = []
-    for index, point in enumerate(scaled):
-        apart = scaled[kept] - (point + translations[:, None])
-        apart[..., :2] -= np.round(apart[..., :2])
-        # Twice the tolerance: both atoms may miss their place.
-        distances = np.linalg.norm(apart @ box, axis=-1)
-        if not (distances[:, layer.numbers[kept] == layer.numbers[index]] < 2 * TOLERANCE).any():
-            kept.append(index)
-    return smallest, kept
+    return smallest, folded(layer.positions, layer.numbers, smallest, len(translations))
 
 
 def _spacing(sheets: list[_Sheet], index: int) -> tuple[float, str]:

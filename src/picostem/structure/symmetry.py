@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from picostem.structure.lattice import images, reduced, refined
+from picostem.structure.lattice import reduced, refined
 from picostem.structure.monolayer import Monolayer
 
 FloatArray = NDArray[np.float64]
@@ -67,10 +67,13 @@ def layer_operations(monolayer: Monolayer) -> tuple[Operation, ...]:
 @lru_cache(maxsize=64)
 def projection(monolayer: Monolayer) -> Projection:
     """The monolayer in projection. Its primitive cell can be smaller than the monolayer's, as in FeSe."""
-    points = np.array(monolayer.positions[:, :2])
-    whole = Projection(reduced(monolayer.cell), points, np.array(monolayer.symbols))
+    whole = Projection(
+        reduced(monolayer.cell), np.array(monolayer.positions[:, :2]), np.array(monolayer.symbols, dtype=np.str_)
+    )
     translations = [shift for _, shift in matching_shifts(np.eye(2), whole, whole, TOLERANCE)]
-    return Projection(refined(whole.cell, np.array(translations)), points, whole.species)
+    cell = refined(whole.cell, np.array(translations))
+    kept = folded(whole.points, whole.species, cell, len(translations))
+    return Projection(cell, whole.points[kept], whole.species[kept])
 
 
 def isometries(source: Projection, target: Projection) -> tuple[Operation, ...]:
@@ -118,23 +121,54 @@ def matching_shifts(
             yield float(np.linalg.norm(misses, axis=1).max()), shift - misses.mean(axis=0)
 
 
+def folded(
+    points: FloatArray, species: NDArray[np.str_] | NDArray[np.int_], cell: FloatArray, copies: int
+) -> NDArray[np.intp]:
+    """Which atoms to keep when each is there `copies` times modulo a smaller cell.
+
+    Points have shape (n, 2), or (n, 3) with a height that must agree too.
+    """
+    kept: list[int] = []
+    free = np.ones(len(points), dtype=bool)
+    while free.any():
+        first = int(free.argmax())
+        # Twice the tolerance: both may miss their place.
+        together = free & (species == species[first])
+        together &= np.linalg.norm(_nearest(points - points[first], cell), axis=-1) <= 2 * TOLERANCE
+        # Several in one column, as the two chalcogens of MoS2 in projection, stay several.
+        kept += np.flatnonzero(together)[: max(1, round(together.sum() / copies))].tolist()
+        free &= ~together
+    return np.array(kept)
+
+
+def _nearest(differences: FloatArray, cell: FloatArray) -> FloatArray:
+    """The shortest equivalent of vectors that are shorter than half the cell; what is longer stays too long to count."""
+    coordinates = differences[..., :2] @ np.linalg.inv(cell)
+    planar = (coordinates - np.round(coordinates)) @ cell
+    return np.concatenate([planar, differences[..., 2:]], axis=-1)
+
+
 def _misses(moved: FloatArray, source: Projection, target: Projection, tolerance: float) -> FloatArray | None:
     """Moved point minus its partner for the best pairing one to one, or None if one misses by more than allowed."""
     # A few atoms are enough to turn down nearly all that does not fit.
     for some in (slice(0, 8), slice(0, 64), slice(None)):
-        copies = images(moved[some, None] - target.points, target.cell)
-        nearest = np.linalg.norm(copies, axis=-1).argmin(-1)
-        difference = np.take_along_axis(copies, nearest[..., None, None], axis=-2)[..., 0, :]
+        difference = _nearest(moved[some, None] - target.points, target.cell)
         cost = np.linalg.norm(difference, axis=-1)
         # Twice the tolerance: the first atom's own error is in the shift and is taken out again with the mean.
         allowed = (cost <= 2 * tolerance) & (source.species[some, None] == target.species)
         if not allowed.any(axis=1).all():
             return None
     # 1e6 Å: a pairing that is not allowed is taken only if there is no other.
-    rows, columns = linear_sum_assignment(np.where(allowed, cost, 1e6))
+    cost = np.where(allowed, cost, 1e6)
+    if not _within(difference[np.arange(len(cost)), cost.argmin(axis=1)], tolerance):
+        return None
+    rows, columns = linear_sum_assignment(cost)
     chosen = difference[rows, columns]
-    within = np.linalg.norm(chosen - chosen.mean(axis=0), axis=1).max() <= tolerance
-    return chosen if allowed[rows, columns].all() and within else None
+    return chosen if allowed[rows, columns].all() and _within(chosen, tolerance) else None
+
+
+def _within(misses: FloatArray, tolerance: float) -> bool:
+    return bool(np.linalg.norm(misses - misses.mean(axis=0), axis=1).max() <= tolerance)
 
 
 def _maps(source: Projection, target: Projection, tolerance: float) -> list[tuple[FloatArray, FloatArray]]:

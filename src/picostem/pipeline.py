@@ -1,0 +1,257 @@
+"""READ FIRST: from an image to a result, the stages in order.
+
+    image ─► power spectrum ─► lattice, orientation, hand ─► microscope ─► which hypothesis
+          ─► slip in every window ─► domains and boundaries ─► one slip with its error ─► result
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.errors import UsageError
+from picostem.files import check_image, from_array, read_image
+from picostem.image import Image
+from picostem.physics import SIGMA_PER_FWHM
+from picostem.resolve.combine import CommonSlip, common_slip
+from picostem.resolve.lattice import Spectrum, power_spectrum
+from picostem.resolve.map import Mapping
+from picostem.resolve.orient import Setting, find_setting, fit_setting
+from picostem.resolve.result import (
+    Alternative,
+    FittedMicroscope,
+    Interface,
+    Quality,
+    ResolvedLayer,
+    Result,
+)
+from picostem.resolve.select import Judgement, judge_lattice, judge_layers
+from picostem.resolve.settings import Settings
+from picostem.resolve.synthesis import synthesise
+from picostem.resolve.window import window_starts
+from picostem.resolve.windows import fit_grid
+from picostem.structure.equivalence import SlipEquivalence
+from picostem.structure.lattice import reduced, shortest
+from picostem.structure.monolayer import Monolayer, load_monolayer
+from picostem.version import VERSION
+
+FloatArray = NDArray[np.float64]
+Stage = Callable[[str, int, int], None]
+
+
+def resolve(
+    image: Image | NDArray[Any] | str | Path, material: str, *, progress: Stage | None = None, **options: Any
+) -> Result:
+    """Resolve the stacking of a bilayer from one ADF-STEM image.
+
+    Args:
+        image: an `Image`, an array (rows, columns) or a file.
+        material: a built-in name (see `picostem.material_names`) or a CIF, POSCAR or xyz file.
+        progress: called with the stage's name, the windows done and all of them.
+        options: the other fields of `Settings`: pixel_size_A, voltage_kV, semiangle_mrad, window_nm, stride_nm, layers.
+
+    Raises:
+        UsageError: unknown material or option, numbers out of range.
+        DataError: the file or the image cannot be used.
+    """
+    unknown = set(options) - set(Settings.__dataclass_fields__)
+    if unknown:
+        raise UsageError(f"unknown option {', '.join(sorted(unknown))}; expected {', '.join(Settings.__dataclass_fields__)}")
+    return resolve_with(image, Settings(material=material, **options), progress)
+
+
+def resolve_with(image: Image | NDArray[Any] | str | Path, settings: Settings, progress: Stage | None = None) -> Result:
+    """`resolve` with its options in a `Settings`."""
+    clock = _Clock()
+    monolayer = load_monolayer(settings.material)
+    taken = read_image(image) if isinstance(image, str | Path) else image
+    taken = taken if isinstance(taken, Image) else from_array(taken)
+    check_image(taken)
+    if settings.pixel_size_A is not None:
+        taken = taken.with_pixel_size(settings.pixel_size_A, "user")
+    clock.lap("read")
+
+    data = taken.data - np.float32(taken.data.mean(dtype=np.float64))
+    spectrum = power_spectrum(data)
+    setting = _find(data, spectrum, monolayer, taken, settings)
+    clock.lap("lattice and microscope")
+
+    reason = judge_lattice(setting, spectrum, monolayer)
+    if reason is not None or setting is None:
+        return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
+    if taken.pixel_size is None:
+        taken = taken.with_pixel_size(setting.lattice.pixel_size, "lattice")
+    judgement = _judge(data, spectrum, monolayer, setting, settings)
+    clock.lap("hypotheses")
+
+    if judgement.verdict == "monolayer":
+        return replace(_monolayer(taken, setting, monolayer, settings, judgement), seconds=clock.laps)
+    result = _slip(data, taken, setting, monolayer, settings, judgement, progress, clock)
+    return replace(result, seconds=clock.laps)
+
+
+def _find(
+    data: NDArray[np.float32], spectrum: Spectrum, monolayer: Monolayer, image: Image, settings: Settings
+) -> Setting | None:
+    pixel_size = float(np.sqrt(np.prod(image.pixel_size))) if image.pixel_size else None
+    optics = settings.optics(image.acquisition)
+    return find_setting(data, spectrum, (monolayer, monolayer), pixel_size, settings.window, optics)
+
+
+def _judge(
+    data: NDArray[np.float32], spectrum: Spectrum, monolayer: Monolayer, setting: Setting, settings: Settings
+) -> Judgement:
+    one = fit_setting(data, spectrum, setting.lattice, (monolayer,), settings.window, setting.model.optics)
+    judgement = judge_layers(one, setting)
+    if settings.layers == "auto":
+        return judgement
+    if settings.layers == "1":
+        return replace(judgement, verdict="monolayer", reason="One layer was asked for.")
+    return replace(judgement, verdict="slip", reason=None)
+
+
+def _monolayer(
+    image: Image, setting: Setting, monolayer: Monolayer, settings: Settings, judgement: Judgement
+) -> Result:
+    state, cell = setting.fit.state, setting.model.cell
+    slips = (state.slips[:, 0] - np.rint(state.slips[:, 0])) @ cell
+    layer = _layers(setting, monolayer, state.positions[0, 0], np.zeros((1, 2)))
+    second = Alternative(
+        "two layers, nearly eclipsed",
+        -(judgement.monolayer_cost or 0.0),
+        f"|D| = {np.median(np.linalg.norm(slips, axis=1)):.2f} Å",
+    )
+    quality = Quality("fit", setting.fit.chi2_reduced, setting.explained, (second,))
+    return Result(
+        "monolayer",
+        judgement.reason,
+        image,
+        settings,
+        VERSION,
+        pixel_size_lattice=setting.lattice.pixel_size,
+        layers=layer,
+        microscope=_microscope(setting, setting.fit.state.microscope, setting.fit.microscope_covariance),
+        quality=quality,
+    )
+
+
+def _slip(
+    data: NDArray[np.float32],
+    image: Image,
+    setting: Setting,
+    monolayer: Monolayer,
+    settings: Settings,
+    judgement: Judgement,
+    progress: Stage | None,
+    clock: _Clock,
+) -> Result:
+    fixed = SlipEquivalence(monolayer, frame_fixed=True)
+    report = None if progress is None else lambda done, total: progress("windows", done, total)
+    mapping = Mapping(data, setting, settings, fixed, report)
+    clock.lap("map")
+    common = common_slip(data, setting, mapping.main_slip(), fixed)
+    slip_map = mapping.finish(common.slip, report)
+    clock.lap("slip and boundaries")
+    slip = shortest(common.slip, reduced(setting.model.cell))
+    simulated = _simulate_again(data, image, setting, mapping, settings)
+    clock.lap("simulated image")
+    alternatives = (
+        Alternative("one layer", judgement.monolayer_cost or 0.0),
+        Alternative("the layers in the opposite order along the beam", common.opposite_order, "slip of opposite sign"),
+    )
+    return Result(
+        "slip",
+        None,
+        image,
+        settings,
+        VERSION,
+        pixel_size_lattice=setting.lattice.pixel_size,
+        layers=_layers(setting, monolayer, common.origin, np.array([[0.0, 0.0], slip])),
+        interfaces=(_interface(common, slip, setting, monolayer),),
+        microscope=_microscope(setting, common.fit.state.microscope, common.fit.microscope_covariance),
+        quality=Quality("fit", common.fit.chi2_reduced, setting.explained, alternatives),
+        map=slip_map,
+        simulated=simulated,
+    )
+
+
+def _interface(common: CommonSlip, slip: FloatArray, setting: Setting, monolayer: Monolayer) -> Interface:
+    return Interface(
+        lower=1,
+        upper=2,
+        slip=slip,
+        slip_frac=slip @ np.linalg.inv(setting.model.cell),
+        slip_covariance=common.covariance * max(1.0, common.fit.chi2_reduced),
+        slip_bound=float(np.sqrt(np.trace(common.covariance))),
+        slip_spread=common.spread,
+        equivalents=SlipEquivalence(monolayer).equivalents(slip),
+    )
+
+
+def _layers(
+    setting: Setting, monolayer: Monolayer, origin: FloatArray, positions: FloatArray
+) -> tuple[ResolvedLayer, ...]:
+    lattice = setting.lattice
+    rows = lattice.rows * lattice.pixel_size
+    inverse = np.linalg.inv(lattice.cell)
+    near = origin - np.rint(origin)
+    return tuple(
+        ResolvedLayer(monolayer, lattice.rotation, lattice.mirrored, rows, position, (near + position @ inverse) @ rows)
+        for position in positions
+    )
+
+
+def _microscope(setting: Setting, microscope: FloatArray, covariance: FloatArray) -> FittedMicroscope:
+    inflation = max(1.0, setting.fit.chi2_reduced)
+    value = dict(zip(setting.model.prior.names, microscope, strict=True))
+    sigma = dict(zip(setting.model.prior.names, np.sqrt(np.diag(covariance) * inflation), strict=True))
+    optics = setting.model.optics
+    c12, c21 = complex(value["C12a"], value["C12b"]), complex(value["C21a"], value["C21b"])
+    width = np.sqrt(max(value["variance"], 1e-4))
+    return FittedMicroscope(
+        voltage_eV=optics.voltage_eV,
+        semiangle=float(value.get("semiangle", optics.semiangle)),
+        semiangle_sigma=float(sigma.get("semiangle", 0.0)),
+        source=optics.source,
+        defocus=-float(value["C10"]),
+        defocus_sigma=float(sigma["C10"]),
+        C12=abs(c12),
+        C12_sigma=float(np.hypot(sigma["C12a"], sigma["C12b"]) / np.sqrt(2)),
+        phi12=float(np.angle(c12) / 2),
+        C21=abs(c21),
+        C21_sigma=float(np.hypot(sigma["C21a"], sigma["C21b"]) / np.sqrt(2)),
+        phi21=float(np.angle(c21)),
+        source_fwhm=float(width / SIGMA_PER_FWHM),
+        source_fwhm_sigma=float(sigma["variance"] / (2 * width) / SIGMA_PER_FWHM),
+    )
+
+
+def _simulate_again(
+    data: NDArray[np.float32], image: Image, setting: Setting, mapping: Mapping, settings: Settings
+) -> NDArray[np.float32]:
+    fits, window = mapping.coarse, setting.window
+    if settings.stride > 0.6 * settings.window:
+        starts = tuple(window_starts(n, window, max(1, window // 2)) for n in data.shape)
+        fits = fit_grid(data, setting, setting.fit.state.slips[:, 0], (starts[0], starts[1]))
+    simulated = synthesise((data.shape[0], data.shape[1]), setting.lattice.reciprocal, setting.model.hk, fits, window)
+    return simulated + np.float32(image.data.mean(dtype=np.float64))
+
+
+class _Clock:
+    """Seconds that the steps took."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._start = self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = round(now - self._last, 4)
+        self.laps["total"] = round(now - self._start, 4)
+        self._last = now

@@ -1,0 +1,115 @@
+"""The files that a result leaves behind, all of them or none."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from picostem.errors import OutputError
+from picostem.report.place import staged, write_file
+
+if TYPE_CHECKING:
+    from picostem.resolve.result import Result
+
+FILES = {
+    "map.parquet": "slip of every window with its covariance, for pandas, polars, DuckDB",
+    "figure.png": "the figure above",
+    "stack.cif": "the resolved model, one periodic cell",
+    "stack.xyz": "the resolved model, a piece of some nm in layer 1's crystal frame",
+    "simulated.tif": "the model imaged again on the image's pixels, 32 bit, calibrated",
+    "report.html": "this page",
+    "result.json": "the result in numbers, schema picostem.result/1",
+}
+"""What a run may write, the last one last."""
+
+
+def save_result(result: Result, folder: str | Path) -> Path:
+    """Write all files of a result into a folder, which is made if there is none; returns the folder.
+
+    The files of an earlier run are replaced, and those that do not apply to this result removed; anything else in the
+    folder is left alone. An interrupt or error leaves the folder as it was.
+
+    Raises:
+        OutputError: the folder is a file, cannot be written to, or the disk is full.
+    """
+    folder = Path(folder).expanduser()
+    with staged(folder, tuple(FILES)) as part:
+        _write_data(result, part)
+        _write_pictures(result, part)
+    return folder
+
+
+def write_json(result: Result, target: str | Path) -> None:
+    """Write result.json alone; `-` is standard output.
+
+    Raises:
+        OutputError: the file cannot be written, or standard output was closed.
+    """
+    if str(target) != "-":
+        write_file(Path(target).expanduser(), _json_bytes(result))
+        return
+    try:
+        # Plain ASCII, because a terminal or pipe may have any encoding.
+        sys.stdout.write(json.dumps(result.as_dict(), indent=2, allow_nan=False) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def written_files(result: Result) -> tuple[str, ...]:
+    """Names of the files that a result is saved as."""
+    absent = set()
+    if result.map is None or not result.interfaces:
+        absent.add("map.parquet")
+    if not result.layers:
+        absent |= {"stack.cif", "stack.xyz"}
+    if result.simulated is None:
+        absent.add("simulated.tif")
+    return tuple(name for name in FILES if name not in absent)
+
+
+def _json_bytes(result: Result) -> bytes:
+    text = json.dumps(result.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    # Half characters, which a path can hold, become \udc80, which is JSON's own way to write them.
+    return (text + "\n").encode("utf-8", "backslashreplace")
+
+
+def _write_data(result: Result, folder: Path) -> None:
+    names = written_files(result)
+    if "map.parquet" in names:
+        from picostem.report.table import write_map
+
+        write_map(result, folder / "map.parquet")
+    if "stack.cif" in names:
+        from picostem.report.stacking import crystal_piece, periodic_cell, resolved_stack
+        from picostem.structure import write_structure
+
+        stack = resolved_stack(result.layers)
+        write_structure(periodic_cell(stack)[0], folder / "stack.cif")
+        write_structure(crystal_piece(stack), folder / "stack.xyz")
+    if "simulated.tif" in names:
+        _write_simulated(result, folder / "simulated.tif")
+    (folder / "result.json").write_bytes(_json_bytes(result))
+
+
+def _write_pictures(result: Result, folder: Path) -> None:
+    from picostem.report.figure import figure_png
+    from picostem.report.page import render_page
+
+    picture = figure_png(result)
+    (folder / "figure.png").write_bytes(picture)
+    (folder / "report.html").write_text(render_page(result, picture), "utf-8", "replace")
+
+
+def _write_simulated(result: Result, path: Path) -> None:
+    """The simulated image, float32, with its pixel size in nm as ImageJ keeps it."""
+    import tifffile
+
+    from picostem.physics import NM
+
+    size = result.image.pixel_size
+    calibration = {} if size is None else {"resolution": (NM / size[1], NM / size[0])}
+    data = result.simulated
+    tifffile.imwrite(path, data, imagej=True, metadata={"unit": "nm", "axes": "YX"}, **calibration)

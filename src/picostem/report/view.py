@@ -1,0 +1,127 @@
+"""Images as they are shown: cut out, binned to the pixels there are, with a grey scale, residuals in units of noise.
+
+Extents are (left, right, bottom, top) in the image frame, Å, or pixels where the pixel size is not known.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from picostem.resolve.result import Result
+
+FloatArray = NDArray[np.float64]
+FloatImage = NDArray[np.float32]
+
+PANEL_PIXELS = 540
+"""Pixels that a panel of the figure has on a side; more are not shown."""
+
+CELLS_SHOWN = 7.0
+"""Cells across the detail: enough to see the order, few enough to see the atoms."""
+
+_NOISE_CROP, _RINGS = 512, 48
+"""Side of the part from which noise is measured, and rings of spatial frequency: 40 coefficients in the innermost."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Pixels to show and where they lie: array (rows, columns), and (left, right, bottom, top)."""
+
+    data: FloatImage
+    extent: tuple[float, float, float, float]
+
+    @property
+    def width(self) -> float:
+        """Å, or pixels."""
+        return self.extent[1] - self.extent[0]
+
+    def binned(self, limit: int = PANEL_PIXELS) -> View:
+        """Means over blocks of pixels, so that no side has more than `limit`; what fills no block is cut off."""
+        rows, cols = self.data.shape
+        step = math.ceil(max(rows, cols) / limit)
+        if step == 1 or min(rows, cols) < step:
+            return self
+        m, n = rows // step, cols // step
+        blocks = self.data[: m * step, : n * step].reshape(m, step, n, step)
+        left, right, bottom, top = self.extent
+        right, bottom = left + (right - left) * n * step / cols, top - (top - bottom) * m * step / rows
+        # Rows first: adding up contiguous lines is several times faster than both axes at once.
+        return View(blocks.mean(axis=1).mean(axis=2), (left, right, bottom, top))
+
+    def cut(self, centre: FloatArray, side: float) -> View:
+        """The square of this side about `centre`, moved inwards where it would leave the image."""
+        left, right, bottom, top = self.extent
+        rows, cols = self.data.shape
+        dx, dy = (right - left) / cols, (top - bottom) / rows
+        width, height = min(cols, max(1, round(side / dx))), min(rows, max(1, round(side / dy)))
+        col = int(np.clip(round((centre[0] - left) / dx - width / 2), 0, cols - width))
+        row = int(np.clip(round((top - centre[1]) / dy - height / 2), 0, rows - height))
+        part = self.data[row : row + height, col : col + width]
+        x, y = left + col * dx, top - row * dy
+        return View(part, (x, x + width * dx, y - height * dy, y))
+
+
+def whole(result: Result, data: FloatImage | None = None) -> View:
+    """All of the image, or of an array on the same pixels."""
+    rows, cols = result.image.data.shape
+    dy, dx = result.image.pixel_size or (1.0, 1.0)
+    extent = (-cols * dx / 2, cols * dx / 2, -rows * dy / 2, rows * dy / 2)
+    return View(result.image.data if data is None else data, extent)
+
+
+def detail_of(result: Result) -> tuple[FloatArray, float]:
+    """Centre and side of the part worth a closer look: near the image centre, where the resolved stacking holds.
+
+    Of the windows that are ok, the one that is nearest to the centre counts, if its slip is the interface's within
+    five standard deviations and a tenth of an Å.
+    """
+    side = CELLS_SHOWN * max(math.sqrt(abs(float(np.linalg.det(layer.rows)))) for layer in result.layers)
+    centre = np.zeros(2)
+    if result.map is not None and result.interfaces:
+        deviation = np.linalg.norm(result.map.slip - result.interfaces[0].slip, axis=1)
+        allowed = 5 * np.sqrt(np.trace(result.map.covariance, axis1=1, axis2=2)) + 0.1
+        good = np.flatnonzero((result.map.status == "ok") & (deviation < allowed))
+        if len(good):
+            centre = result.map.position[good[np.linalg.norm(result.map.position[good], axis=1).argmin()]]
+    return centre, side
+
+
+def grey_limits(data: FloatImage) -> tuple[float, float]:
+    """Intensities shown as black and white: all but 0.3 % of the pixels at either end lie between them."""
+    step = max(1, math.isqrt(data.size // 100_000))
+    low, high = np.percentile(data[::step, ::step], (0.3, 99.7))
+    return (float(low), float(high)) if high > low else (float(low) - 1, float(low) + 1)
+
+
+def residual(result: Result) -> View:
+    """Image minus simulation in units of the noise, binned for display."""
+    assert result.simulated is not None
+    difference = whole(result, result.image.data - result.simulated).binned()
+    level = noise_level(difference.data)
+    return replace(difference, data=(difference.data / (level or 1.0)).astype(np.float32))
+
+
+def noise_level(data: FloatImage) -> float:
+    """Standard deviation of the noise in an image, which may hold a lattice.
+
+    The variance is the sum over all spatial frequencies of the noise power, and that is, for each ring of frequencies,
+    the median of |FT|² over ln 2 (|FT|² of noise is distributed exponentially): a lattice puts its power into few
+    frequencies, which do not move the median.
+    """
+    rows, cols = (min(n, _NOISE_CROP) for n in data.shape)
+    top, left = (data.shape[0] - rows) // 2, (data.shape[1] - cols) // 2
+    crop = data[top : top + rows, left : left + cols]
+    power = np.abs(np.fft.rfft2(crop - crop.mean())).ravel() ** 2
+    radius = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)).ravel()
+    order = np.argsort(radius)
+    # Rings of equal width, each at least a few dozen coefficients.
+    edges = np.searchsorted(radius[order], np.linspace(0, radius.max(), _RINGS)[1:-1])
+    rings = [ring for ring in np.split(power[order], edges) if len(ring)]
+    half = sum(float(np.median(ring)) / math.log(2) * len(ring) for ring in rings)
+    # Half a plane of frequencies stands for the whole one.
+    return math.sqrt(half * rows * cols / power.size) / (rows * cols)

@@ -1,0 +1,132 @@
+"""The map of a result: coarse windows, domains, fine windows at their boundaries."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.resolve.interface import (
+    FineGrid,
+    aligned,
+    aligned_mean,
+    boundary_line,
+    fine_grids,
+    find_domains,
+)
+from picostem.resolve.orient import Setting
+from picostem.resolve.result import Boundary, Domain, SlipMap
+from picostem.resolve.settings import Settings
+from picostem.resolve.window import window_starts
+from picostem.resolve.windows import Progress, WindowFits, concatenate, fit_grid
+from picostem.structure.equivalence import SlipEquivalence
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class Mapping:
+    """The windows of an image and what they say, before they are put into the result's frame.
+
+    Attributes:
+        coarse: fits of the coarse windows, rows slowest. starts: their first rows and columns.
+        labels: domain of each coarse window, -1 for none. typical: reduced chi² of the tiles.
+        slips: of the coarse windows, Å.
+    """
+
+    def __init__(
+        self,
+        data: NDArray[np.float32],
+        setting: Setting,
+        settings: Settings,
+        equivalence: SlipEquivalence,
+        progress: Progress | None,
+    ) -> None:
+        self.data, self.setting, self.settings, self.equivalence = data, setting, settings, equivalence
+        stride = max(1, round(settings.stride / setting.lattice.pixel_size))
+        rows, cols = data.shape
+        self.starts = (window_starts(rows, setting.window, stride), window_starts(cols, setting.window, stride))
+        self.coarse = fit_grid(data, setting, _likely_slips(setting), self.starts, progress)
+        self.typical = float(np.median(setting.fit.chi2) / setting.fit.dof)
+        self.slips = self.coarse.slips @ setting.model.cell
+        grid = (len(self.starts[0]), len(self.starts[1]))
+        self.labels = find_domains(self.slips, self.coarse.status(self.typical) == "ok", grid, equivalence)
+
+    def main_slip(self) -> FloatArray:
+        """Mean slip of the largest domain (of all windows if there is none), Å."""
+        members = self.labels == 0 if (self.labels == 0).any() else np.ones(len(self.labels), dtype=bool)
+        return aligned_mean(self.slips[members], self.equivalence)
+
+    def finish(self, reference: FloatArray, progress: Progress | None) -> SlipMap:
+        """The map with slips nearest to `reference` (Å), its domains and their boundaries."""
+        grids = fine_grids(self.labels, self.starts, self.setting)
+        domains = [aligned_mean(self.slips[self.labels == i], self.equivalence) for i in range(self.labels.max() + 1)]
+        inverse = np.linalg.inv(self.setting.model.cell)
+        boundaries, fine = [], []
+        for grid in grids:
+            pair = np.array([domains[i] for i in grid.domains]) @ inverse
+            line = boundary_line(self.data, self.setting, grid, pair)
+            if len(line):
+                boundaries.append(Boundary(line * self._pixel(), grid.domains))
+                fine.append(self._fine(grid, pair, progress))
+        fits = concatenate([self.coarse, *fine])
+        coarse_count = len(self.coarse.centres)
+        return self._slip_map(fits, coarse_count, reference, tuple(boundaries))
+
+    def _fine(self, grid: FineGrid, slips: FloatArray, progress: Progress | None) -> WindowFits:
+        both = np.concatenate([slips, -slips])
+        return fit_grid(self.data, self.setting, both, grid.starts, progress, only_these=True)
+
+    def _pixel(self) -> float:
+        return self.setting.lattice.pixel_size
+
+    def _slip_map(
+        self, fits: WindowFits, coarse_count: int, reference: FloatArray, boundaries: tuple[Boundary, ...]
+    ) -> SlipMap:
+        rows, cols = self.data.shape
+        slips, _ = aligned(fits.slips @ self.setting.model.cell, reference, self.equivalence)
+        covariance = fits.covariance * np.maximum(1.0, np.maximum(fits.chi2, self.typical))[:, None, None]
+        return SlipMap(
+            row=(rows - 1) / 2 - fits.centres[:, 1],
+            col=(cols - 1) / 2 + fits.centres[:, 0],
+            position=fits.centres * self._pixel(),
+            slip=slips,
+            covariance=covariance,
+            chi2=fits.chi2,
+            status=fits.status(self.typical),
+            fine=np.arange(len(slips)) >= coarse_count,
+            window=self.setting.window * self._pixel(),
+            stride=self.settings.stride,
+            grid=(len(self.starts[0]), len(self.starts[1])),
+            domains=self._domains(slips, covariance),
+            boundaries=boundaries,
+        )
+
+    def _domains(self, slips: FloatArray, covariance: FloatArray) -> tuple[Domain, ...]:
+        found = []
+        total = max(1, np.count_nonzero(self.labels >= 0))
+        for i in range(self.labels.max() + 1):
+            members = np.nonzero(self.labels == i)[0]
+            weights = np.linalg.inv(covariance[members])
+            mean = np.linalg.solve(weights.sum(axis=0), np.einsum("wij,wj->i", weights, slips[members]))
+            # overlapping windows share their electrons: count each pixel once
+            overlap = max(1.0, (self.setting.window * self._pixel() / self.settings.stride) ** 2)
+            found.append(
+                Domain(
+                    windows=members,
+                    slip=mean,
+                    slip_covariance=np.linalg.inv(weights.sum(axis=0)) * min(overlap, len(members)),
+                    centre=self.coarse.centres[members].mean(axis=0) * self._pixel(),
+                    share=len(members) / total,
+                )
+            )
+        return tuple(found)
+
+
+def _likely_slips(setting: Setting) -> FloatArray:
+    """The tiles' slips, and their negatives, as starts for the windows; those that are alike once, (m, 2)."""
+    slips = setting.fit.state.slips[:, 0]
+    chosen: list[FloatArray] = []
+    for slip in np.concatenate([slips, -slips]):
+        if all(np.abs((slip - other + 0.5) % 1 - 0.5).max() > 0.03 for other in chosen):
+            chosen.append(slip)
+    return np.array(chosen)

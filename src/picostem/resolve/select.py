@@ -1,0 +1,141 @@
+"""Which hypothesis holds: no lattice of this material, another structure, a monolayer, or a slip-stacked bilayer.
+
+All are judged on the same harmonics. What refuses an image is stated in words that a microscopist can act on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from picostem.resolve.lattice import Spectrum, unindexed_share
+from picostem.resolve.orient import Setting
+from picostem.structure.monolayer import Monolayer
+
+# Set on real and simulated images of right and wrong materials: right ones lie well on the other side of each.
+LEAST_GAIN = 10.0  # chi² per window that the lattice must explain; a lattice fitted to noise explains 7
+MOST_UNINDEXED = 0.03  # of the peaks' power off the lattice (right: 0.00; a twisted layer: 0.2 to 0.5)
+LEAST_EXPLAINED = 0.95  # of the Bragg power (right: 0.978 and more)
+MOST_CHI2 = 12.0  # reduced (right: up to 2.4, more at a stacking boundary)
+MOST_WEIGHT = 1.0  # |ln| of the species' brightness ratio over the expected one (right: up to 0.7)
+LEAST_VARIANCE = -0.04  # Å², of source and vibration; atoms sharper than a probe can be
+MONOLAYER_EXPLAINED = 0.97  # of the Bragg power, and
+MONOLAYER_GAIN = 25.0  # reduced chi² per window that a second layer must gain where one explains so much
+PRESENT = 4.0  # mean power over noise of a reflection that is there
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was decided and why.
+
+    Attributes:
+        verdict: as in the result. reason: in a sentence; None for a slip.
+        monolayer_cost: misfit of one layer less that of two, chi² over all tiles.
+    """
+
+    verdict: Literal["slip", "monolayer", "unresolved"]
+    reason: str | None
+    monolayer_cost: float | None = None
+
+
+def judge_lattice(setting: Setting | None, spectrum: Spectrum, material: Monolayer) -> str | None:
+    """Why the image cannot be resolved as a stack of this material, or None if it can."""
+    name = material.name
+    if setting is None:
+        return (
+            f"No crystal lattice was found: vacuum, an amorphous or contaminated area, too few electrons, or a "
+            f"resolution that does not show the lattice of {name}."
+        )
+    for check in (_too_weak, _other_lattice, _smaller_cell, _not_described, _wrong_species):
+        reason = check(setting, spectrum, name)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _too_weak(setting: Setting, spectrum: Spectrum, name: str) -> str | None:
+    observation, fit = setting.evidence.observation, setting.fit
+    null = np.sum(observation.whiten(observation.amplitudes[:, None]) ** 2)
+    gain = float(null - fit.chi2.sum()) / len(fit.chi2)
+    if gain > LEAST_GAIN + 2 * setting.evidence.harmonics.hk.shape[0] ** 0.5:
+        return None
+    return f"No lattice of {name} stands out of the noise: too few electrons, or no crystal in the image."
+
+
+def _other_lattice(setting: Setting, spectrum: Spectrum, name: str) -> str | None:
+    share = unindexed_share(spectrum, setting.lattice)
+    if share <= MOST_UNINDEXED:
+        return None
+    return (
+        f"{share:.0%} of the diffraction peaks' power lies off one lattice of {name}: a twisted layer, a grain boundary "
+        f"or another material."
+    )
+
+
+def _smaller_cell(setting: Setting, spectrum: Spectrum, name: str) -> str | None:
+    """Refuse if the reflections that are there belong to a cell smaller than the material's."""
+    evidence = setting.evidence
+    ratio = np.mean(np.abs(evidence.harmonics.amplitudes) ** 2, axis=0) / evidence.noise_power
+    present = evidence.harmonics.hk[ratio > PRESENT]
+    if len(present) < 2:
+        return f"Fewer than two reflections of {name} stand out of the noise."
+    first, second = np.meshgrid(np.arange(len(present)), np.arange(len(present)))
+    minors = present[first, 0] * present[second, 1] - present[first, 1] * present[second, 0]
+    index = int(np.gcd.reduce(np.abs(minors), axis=None))
+    if index == 1:
+        return None
+    return (
+        f"All visible reflections belong to a cell {index} times smaller than that of {name}: another material, or "
+        f"too few electrons to see the weak reflections of {name}."
+    )
+
+
+def _not_described(setting: Setting, spectrum: Spectrum, name: str) -> str | None:
+    if setting.explained >= LEAST_EXPLAINED and setting.fit.chi2_reduced <= MOST_CHI2:
+        return None
+    return (
+        f"Two parallel layers of {name} explain only {setting.explained:.1%} of the Bragg power (reduced chi² "
+        f"{setting.fit.chi2_reduced:.1f}): another material, or more layers."
+    )
+
+
+def _wrong_species(setting: Setting, spectrum: Spectrum, name: str) -> str | None:
+    values = dict(zip(setting.model.prior.names, setting.fit.state.microscope, strict=True))
+    if values["variance"] < LEAST_VARIANCE:
+        return f"The atoms are sharper than this probe can image {name}: another material or pixel size."
+    for symbol in setting.model.species[1:]:
+        weight = values[f"log weight {symbol}"]
+        sigma = np.sqrt(setting.fit.microscope_covariance[setting.model.prior.names.index(f"log weight {symbol}")].max())
+        if abs(weight) > MOST_WEIGHT + 2 * sigma:
+            return (
+                f"{symbol} is {np.exp(weight):.2g} times as bright as it should be in {name}: another material with a "
+                f"like lattice."
+            )
+    return None
+
+
+def judge_layers(one: Setting, two: Setting) -> Judgement:
+    """Monolayer or bilayer, from the fits of both to the same windows."""
+    gain = one.fit.cost - two.fit.cost
+    relative = gain / max(two.fit.chi2_reduced, 1.0) / len(two.fit.chi2)
+    if one.explained >= MONOLAYER_EXPLAINED and relative < MONOLAYER_GAIN:
+        sigma = _eclipse_limit(two)
+        reason = (
+            f"One layer explains the image. A second one, if there is one, eclipses it to within {sigma:.2f} Å (95 %); "
+            f"if you know that there are two, ask for --layers 2."
+        )
+        return Judgement("monolayer", reason, gain)
+    return Judgement("slip", None, gain)
+
+
+def _eclipse_limit(two: Setting) -> float:
+    """Largest slip (Å) that the bilayer fit allows, at 95 %."""
+    slips = two.fit.state.slips[:, 0]
+    short = (slips - np.rint(slips)) @ two.model.cell
+    covariance = two.model.cell.T @ two.fit.slip_covariance[:, :2, :2] @ two.model.cell
+    sigma = np.sqrt(np.trace(covariance, axis1=1, axis2=2) / len(slips))
+    return float(np.median(np.linalg.norm(short, axis=1)) + 2 * np.median(sigma))
+
+
