@@ -18,7 +18,7 @@ EVERY_ELEMENT_SHELL = ["H", "C", "S", "Ti", "Se", "Mo", "Cs", "Re", "U"]
 
 @pytest.mark.parametrize(
     ("voltage_kV", "wavelength_pm"),
-    # Kirkland, Advanced Computing in Electron Microscopy, 2nd ed., app. on relativistic electrons.
+    # Kirkland, Advanced Computing in Electron Microscopy, 2nd ed., and textbooks' tables.
     [(60, 4.866), (80, 4.176), (100, 3.701), (200, 2.508), (300, 1.969), (1000, 0.872)],
 )
 def test_wavelength_is_the_published_one(voltage_kV: float, wavelength_pm: float) -> None:
@@ -27,7 +27,7 @@ def test_wavelength_is_the_published_one(voltage_kV: float, wavelength_pm: float
 
 
 def test_interaction_parameter_is_the_published_one() -> None:
-    # Kirkland, Advanced Computing in Electron Microscopy, fig. 5.1: 0.924 mrad/(V Å) at 100 kV, 0.729 at 200 kV.
+    # Kirkland, Advanced Computing in Electron Microscopy, chapter 5: 0.924 mrad/(V Å) at 100 kV, 0.729 at 200 kV.
     assert physics.interaction_parameter(100e3) == pytest.approx(0.924e-3, abs=0.0005e-3)
     assert physics.interaction_parameter(200e3) == pytest.approx(0.729e-3, abs=0.0005e-3)
 

@@ -60,7 +60,7 @@ def electron_wavelength(voltage_eV: float) -> float:
 def interaction_parameter(voltage_eV: float) -> float:
     """Phase shift per projected potential, sigma = 2 pi m e lambda / h², in rad/(V Å).
 
-    Source: Kirkland, Advanced Computing in Electron Microscopy, 2nd ed., eq. 5.6.
+    Source: Kirkland, Advanced Computing in Electron Microscopy, 2nd ed., chapter 5.
     """
     mass = relativistic_factor(voltage_eV) * constants.m_e
     wavelength = electron_wavelength(voltage_eV) * 1e-10
@@ -72,7 +72,7 @@ def scattering_factor(symbol: str, q: FloatArray) -> FloatArray:
 
     f(q) = sum_i a_i (2 + b_i q²)/(1 + b_i q²)², with q = 2 sin(theta/2)/lambda in 1/Å.
 
-    Source: Lobato and Van Dyck, Acta Cryst. A 70 (2014) 636, eq. 16; the numbers lie in scattering_factors.json.
+    Source: Lobato and Van Dyck, Acta Cryst. A 70 (2014) 636; the numbers lie in scattering_factors.json.
 
     Raises:
         UsageError: for an element without parameters (Z = 1 to 103 have them).
@@ -96,7 +96,7 @@ def scattering_amplitude(symbol: str, q: FloatArray, voltage_eV: float) -> Compl
     It is what multislice computes for a single atom (Molière's approximation) and tends to `scattering_factor` for
     light atoms. For heavy ones it matters: |f|² at 50 mrad is 0.60 of Born's for W at 60 kV, 0.75 for Re at 300 kV.
 
-    Source: Kirkland, Advanced Computing in Electron Microscopy, 2nd ed., eq. 5.18 (without his rest-mass factor).
+    Source: Kirkland, Advanced Computing in Electron Microscopy, 2nd ed., chapter 5.
 
     Raises:
         UsageError: for an unknown element or a voltage that is not positive.

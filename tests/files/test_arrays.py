@@ -85,6 +85,16 @@ def test_what_is_not_numbers(tmp_path: Path, values: NDArray[Any]) -> None:
         read_image(tmp_path / "a.npy")
 
 
+def test_prz_too_large_to_unpack(tmp_path: Path, pixels: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.prz"
+    with path.open("wb") as file:
+        np.savez_compressed(file, data=pixels, meta_data_json=np.array('[{"type": "2D"}]'))
+    assert np.array_equal(read_image(path).data, pixels)
+    monkeypatch.setattr(arrays, "MAX_MEMBER_BYTES", pixels.nbytes)  # less than with the header
+    with pytest.raises(FileError, match="data.npy takes over 3.2 GB: save it as hspy"):
+        read_image(path)
+
+
 def test_zip_of_other_things(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("readme.txt", "words")

@@ -35,7 +35,7 @@ def test_each_program_s_words(metadata: dict[str, Any], original: dict[str, Any]
 
 
 def test_tia_gives_kilovolts() -> None:
-    original = {"ObjectInfo": {"ExperimentalDescription": {"High_tension_kV": 200}}}
+    original = {"ObjectInfo": {"ExperimentalDescription": {"High tension_kV": 200}}}
     assert acquisition_from({}, original) == Acquisition(voltage_eV=2e5)
 
 

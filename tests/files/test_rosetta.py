@@ -176,6 +176,30 @@ class TestSer:
         assert read_image(write_ser(pixels, 2e7)).pixel_size is None
 
 
+class TestEmi:
+    """TIA's emi file describes the ser files beside it."""
+
+    DESCRIPTION = (
+        b"\x4a\x4b\x00<ObjectInfo><ExperimentalDescription><Root>"
+        b"<Data><Label>High tension</Label><Value>200</Value><Unit>kV</Unit></Data>"
+        b"<Data><Label>Mode</Label><Value>STEM nP SA Zoom</Value><Unit></Unit></Data>"
+        b"</Root></ExperimentalDescription><AcquireInfo><DwellTimePath>1</DwellTimePath></AcquireInfo></ObjectInfo>"
+    )
+
+    def test_image(self, write_ser: Writer, pixels: Pixels) -> None:
+        path = write_ser(pixels, 2e-11).with_name("image.emi")
+        path.write_bytes(self.DESCRIPTION)
+        image = read_image(path)
+        assert np.array_equal(image.data, pixels)
+        assert image.pixel_size == pytest.approx((0.2, 0.2))
+        assert image.acquisition == Acquisition(voltage_eV=2e5)
+
+    def test_without_its_ser_files(self, tmp_path: Path) -> None:
+        (tmp_path / "image.emi").write_bytes(self.DESCRIPTION)
+        with pytest.raises(FileError, match="no images in this emi file: its ser files belong into the same folder"):
+            read_image(tmp_path / "image.emi")
+
+
 def test_compressed_prz(tmp_path: Path, pixels: Pixels) -> None:
     """RosettaSciIO 0.15 maps the compressed bytes when it is asked to be lazy."""
     path = tmp_path / "a.prz"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from picostem.simulate import (
     Microscope,
     MultisliceSettings,
     multislice,
+    propagation,
     simulate_atoms,
     simulate_atoms_multislice,
     simulate_periodic,
@@ -39,23 +40,29 @@ def microscope(where: dict[str, object], **more: float) -> Microscope:
 
 def test_one_position_is_what_abtem_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aberration signs, propagation, detector and normalisation, for a probe beside an asymmetric group of atoms."""
-    monkeypatch.setattr(multislice, "_POTENTIAL_REFINEMENT", 1)  # abTEM has one grid for potential and wave
-    m = microscope(AT_300, **ABERRATIONS)
-    settings = STILL
-    positions = np.array([[0.11, 0.07], [0.61, -0.33]])
+    monkeypatch.setattr(propagation, "POTENTIAL_REFINEMENT", 1)  # abTEM has one grid for potential and wave
+    strong = {"defocus_A": -50.0, "C12_A": 40.0, "phi12_deg": 147.0, "C21_A": 500.0, "phi21_deg": 30.0}
+    m = microscope(AT_300, **strong)
+    positions = np.array([[0.11, 0.07], [0.61, -0.33], [-0.7, 0.6]])
     group = np.array([[0.0, 0.0, 0.0], [0.9, 0.4, 1.6], [-0.5, 1.1, 6.0], [0.7, -0.8, 4.2]])
-    for position in positions:
-        atoms = Atoms(["Re", "S", "Re", "S"], positions=group)
-        ours = multislice._mean_fraction(atoms, m, position[None], np.random.default_rng(0), settings)[0]
-        theirs = _abtem_fraction(atoms, m, position, settings)
-        # Soft against hard rims of the detector: a fraction of a pixel of 1.5 mrad at 39 mrad. Measured DIFF.
-        print(ours,theirs,ours/theirs)
-        assert ours == pytest.approx(theirs, rel=0.02)
+    atoms = Atoms(["Re", "S", "Re", "S"], positions=group)
+    theirs = np.array([_abtem_fraction(atoms, m, position, STILL) for position in positions])
+    ours = [_one_fraction(atoms, m, position) for position in positions]
+    # Soft against hard rims of the detector, a fraction of a pixel of 1.5 mrad at 39 mrad. Measured 0.018.
+    np.testing.assert_allclose(ours, theirs, rtol=0.025)
+    for change in ({"C12_A": -40.0}, {"C21_A": -500.0}, {"defocus_A": 50.0}):
+        other = microscope(AT_300, **{**strong, **change})
+        wrong = np.array([_one_fraction(atoms, other, position) for position in positions])
+        assert np.abs(wrong / theirs - 1).max() > 0.1  # a wrong sign would show
+
+
+def _one_fraction(atoms: Atoms, m: Microscope, position: FloatArray) -> float:
+    return float(multislice._mean_fraction(atoms, m, position[None], np.random.default_rng(0), STILL)[0])
 
 
 def _abtem_fraction(atoms: Atoms, m: Microscope, position: FloatArray, settings: MultisliceSettings) -> float:
     """Detected fraction by abTEM alone, in the window that the adapter would cut around the position."""
-    grid = multislice._Field.around(position[None], m, settings)
+    grid = propagation.ScanField.around(position[None], m, settings.window_for(m))
     side = settings.window_for(m)
     first = np.rint((position - grid.corner) / grid.sampling - grid.window / 2)
     origin = grid.corner + first * grid.sampling
@@ -89,9 +96,8 @@ def test_a_lone_atom_at_rest_is_what_the_fast_model_says() -> None:
     atoms = Atoms("Mo", positions=[[0.02, -0.03, 0.0]])
     slow = simulate_atoms_multislice(atoms, m, (9, 9), 0.35, np.random.default_rng(0), STILL)
     fast = simulate_atoms(atoms, m, (9, 9), 0.35, displacements={"Mo": 0})
-    # Both solve the same phase object. Left over: the probe's tails beyond the 12.8 Å window, 2 % of the beam.
-    np.testing.assert_allclose(slow, fast, atol=0.03 * fast.max())  # measured 0.022
-    assert np.abs(slow - slow[::-1]).max() < 0.05 * slow.max()
+    # Both solve the same phase object; the grid of the potential leaves 1 % of the peak.
+    np.testing.assert_allclose(slow, fast, atol=0.015 * fast.max())  # measured 0.008
 
 
 def test_frozen_phonons_come_in_opposite_pairs_and_of_the_stated_size() -> None:
@@ -107,15 +113,16 @@ def test_frozen_phonons_come_in_opposite_pairs_and_of_the_stated_size() -> None:
 
 
 def test_periodic_and_aperiodic_scans_agree() -> None:
-    m = microscope(AT_60, source_fwhm_A=0.7, **ABERRATIONS)
+    m = microscope(AT_60, **ABERRATIONS)
     stack = Stack.of([load_monolayer("WSe2")])
     rng = np.random.default_rng(0)
     origin = (0.4, -0.2)
+    settings = replace(STILL, window=12.8, slice_thickness=4.0)
     periodic = simulate_periodic_multislice(
-        stack, m, (7, 9), 0.45, rng, STILL, rotation=0.3, mirrored=True, origin=origin
+        stack, m, (7, 9), 0.35, rng, settings, rotation=0.3, mirrored=True, origin=origin
     )
-    atoms = stack.atoms(rotation=0.3, mirrored=True, origin=origin, extent=(30, 30))
-    aperiodic = simulate_atoms_multislice(atoms, m, (7, 9), 0.45, rng, STILL)
+    atoms = stack.atoms(rotation=0.3, mirrored=True, origin=origin, extent=(26, 26))
+    aperiodic = simulate_atoms_multislice(atoms, m, (7, 9), 0.35, rng, settings)
     # Positions of nuclei on the grids differ: up to 2 % of a peak with potentials refined three times.
     np.testing.assert_allclose(aperiodic, periodic, atol=0.02 * periodic.max())
     assert np.corrcoef(aperiodic.ravel(), periodic.ravel())[0, 1] > 0.999
@@ -124,13 +131,18 @@ def test_periodic_and_aperiodic_scans_agree() -> None:
 def test_grid_holds_the_detector_and_every_window() -> None:
     m = microscope(AT_300)
     positions = np.random.default_rng(0).uniform(-7, 9, (50, 2))
-    grid = multislice._Field.around(positions, m, MultisliceSettings())
+    grid = propagation.ScanField.around(positions, m, MultisliceSettings().window_for(m))
     assert 1 / (3 * grid.sampling) >= m.detector_outer / m.wavelength
-    assert grid.window * grid.sampling == pytest.approx(MultisliceSettings().window_for(m)) == pytest.approx(12.9, abs=0.1)
+    assert grid.window * grid.sampling == pytest.approx(14.2 * m.wavelength / m.semiangle)
     assert fft.next_fast_len(grid.window) == grid.window
     first = np.rint((positions - grid.corner) / grid.sampling - grid.window / 2)
     assert (first >= 0).all()
     assert (first + grid.window <= grid.counts).all()
+
+
+def test_vacuum_scatters_nothing() -> None:
+    image = simulate_atoms_multislice(Atoms(), microscope(AT_60), (2, 2), 0.5, np.random.default_rng(0))
+    assert np.abs(image).max() < 1e-6  # float32 of a beam of 1
 
 
 def test_missing_abtem_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +165,7 @@ def test_impossible_settings_are_refused(change: dict[str, float]) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A stack, and how far the fast image may lie from the multislice one (residual rms and scale over the contrast)."""
+    """A stack and the limits on how far its fast image may lie from its multislice image."""
 
     material: str
     slip: tuple[float, float] | None
@@ -164,22 +176,51 @@ class Case:
     signal: float
 
 
-# Measured with 8 frozen-phonon configurations, a source of 0.6 Å: correlation, rms of (multislice - fast) over the
-# standard deviation of multislice, mean of multislice over mean of fast. The limits are these figures, rounded outwards.
+# Limits: correlation of the two images, rms of their difference over the standard deviation of the multislice image,
+# and the mean of that one over the mean of the fast one. Behind each what this test measured: nothing is fitted.
 CASES = [
-    Case("ReS2", None, AT_300, False, 0.999, 0.06, 1.03),
+    Case("ReS2", None, AT_300, False, 0.9997, 0.03, 1.013),  # 0.9999, 0.020
+    Case("ReS2", (1.4, -2.8), AT_300, False, 0.9985, 0.05, 1.007),  # 0.9993, 0.039
+    Case("ReS2", (1.4, -2.8), AT_300, True, 0.998, 0.07, 1.006),  # 0.9988, 0.058
+    Case("MoS2", None, AT_60, False, 0.9994, 0.035, 1.030),  # 0.9998, 0.022
+    Case("MoS2", None, AT_60, True, 0.999, 0.05, 1.030),  # 0.9994, 0.036
+    Case("WSe2", None, AT_80, False, 0.9997, 0.025, 1.026),  # 0.9999, 0.016
+    Case("graphene", None, AT_60, False, 0.997, 0.07, 1.013),  # 0.9987, 0.056
+    Case("graphene", (1.0, 0.4), AT_60, False, 0.995, 0.10, 1.039),  # 0.9974, 0.083
+    # Here the layers see each other's scattering: multislice itself differs by 9 % of the contrast from the sum of its
+    # images of the two layers, and no linear model can follow.
+    Case("MoS2", (1.0, 0.4), AT_60, True, 0.985, 0.17, 0.981),  # 0.9907, 0.142
+    Case("WSe2", (1.0, 0.4), AT_80, True, 0.996, 0.11, 1.003),  # 0.9981, 0.089
 ]
 
 
+def _name(case: Case) -> str:
+    layers = "layer" if case.slip is None else "bilayer"
+    return f"{case.material}-{layers}-{case.where['voltage_kV']:g}kV{'-aberrated' if case.aberrated else ''}"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.material}-{case.slip}-{case.where['voltage_kV']}")
+@pytest.mark.parametrize("case", CASES, ids=_name)
 def test_fast_image_is_close_to_multislice(case: Case) -> None:
     m = microscope(case.where, source_fwhm_A=0.6, **(ABERRATIONS if case.aberrated else {}))
     layer = load_monolayer(case.material)
     stack = Stack.of([layer]) if case.slip is None else Stack.bilayer(layer, case.slip)
     settings = MultisliceSettings(configurations=8)
-    slow = simulate_periodic_multislice(stack, m, (128, 128), 0.1, np.random.default_rng(1), settings, rotation=0.4)
-    fast = simulate_periodic(stack, m, (128, 128), 0.1, rotation=0.4)
+    slow = simulate_periodic_multislice(
+        stack, m, (128, 128), 0.1, np.random.default_rng(1), settings, rotation=0.4, origin=(0.3, 0.2)
+    )
+    fast = simulate_periodic(stack, m, (128, 128), 0.1, rotation=0.4, origin=(0.3, 0.2))
     assert np.corrcoef(slow.ravel(), fast.ravel())[0, 1] > case.correlation
     assert (slow - fast).std() / slow.std() < case.residual
-    assert slow.mean() / fast.mean() == pytest.approx(case.signal, abs=0.02)
+    assert slow.mean() / fast.mean() == pytest.approx(case.signal, abs=0.01)  # 8 draws of frozen phonons
+
+
+def test_fast_image_is_close_to_a_cheap_multislice_one() -> None:
+    """The comparison above at low cost: one pair of frozen phonons, one slice for the layer."""
+    m = microscope(AT_60, source_fwhm_A=0.8)
+    stack = Stack.of([load_monolayer("MoS2")])
+    settings = MultisliceSettings(configurations=2, slice_thickness=4.0)
+    slow = simulate_periodic_multislice(stack, m, (48, 48), 0.2, np.random.default_rng(2), settings)
+    fast = simulate_periodic(stack, m, (48, 48), 0.2)
+    assert (slow - fast).std() / slow.std() < 0.12  # measured 0.08, of one pair of phonons
+    assert (slow - fast[::-1]).std() / slow.std() > 0.5  # what a wrong frame would show

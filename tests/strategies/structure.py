@@ -17,6 +17,9 @@ seeded = settings(derandomize=True, deadline=None, max_examples=40)
 
 monolayers = st.sampled_from(material_names()).map(load_monolayer)
 
+DISGUISE_GAP = 3.6
+"""Å between the layers of a disguised crystal: no slip brings two tellurium atoms within 1.25 times their radii."""
+
 angles = st.floats(-7.0, 7.0)
 
 
@@ -35,10 +38,11 @@ def disguised_crystals(draw: st.DrawFn) -> tuple[Monolayer, Atoms]:
     monolayer = draw(monolayers)
     count = draw(st.integers(1, 3))
     slips = [draw(vectors(3.0)) for _ in range(count - 1)]
-    crystal = Stack.of([monolayer] * count, slips).unit_cell()
+    spacing = monolayer.thickness + DISGUISE_GAP
+    crystal = Stack.of([monolayer] * count, slips, spacings=[spacing] * (count - 1)).unit_cell()
     lean = draw(vectors(3.0))
     box = crystal.cell.array.copy()
-    box[2] = [*lean, count * monolayer.layer_spacing]
+    box[2] = [*lean, count * spacing]
     crystal = Atoms(crystal.numbers, positions=crystal.positions, cell=box, pbc=True)
     crystal *= draw(st.sampled_from([(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2)]))
     shears = draw(st.lists(st.tuples(st.permutations(range(3)), st.sampled_from([-1, 1])), max_size=3))

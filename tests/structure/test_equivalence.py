@@ -23,9 +23,9 @@ from tests.structure.test_symmetry import SHARED, load_score, noisy
 FloatArray = NDArray[np.float64]
 
 # Stackings with a common lattice: lower, upper, twist in degrees, number of equivalents. By hand: identical parallel
-# layers have the operations of the layer and, through exchange, minus each of them; 2H layers at 60° have only their own
-# (exchange gives nothing new); different 2H layers the same without exchange.
-STACKINGS = {
+# layers have the operations of the layer and, through exchange, minus each of them; 2H layers at 60° have only their
+# own (exchange gives nothing new); different 2H layers the same without exchange.
+STACKINGS: dict[tuple[str, str, float], int] = {
     ("ReS2", "ReS2", 0): 2,
     ("ReS2", "ReS2", 180): 2,
     ("1T'-MoTe2", "1T'-MoTe2", 0): 4,
@@ -84,7 +84,9 @@ def look_the_same(stacking: tuple[str, str, float], slip: FloatArray, other: Flo
             continue
         turned = points @ matrix.T
         for anchor in target[same_species[0]]:
-            distance = np.where(same_species, wrapped_length((turned + anchor - turned[0])[:, None] - target, cell), 9.0)
+            distance = np.where(
+                same_species, wrapped_length((turned + anchor - turned[0])[:, None] - target, cell), 9.0
+            )
             # 1e-4 Å: six digits of the coordinates. One to one, since both sets have equally many of each species.
             if distance.min(axis=1).max() < 1e-4 and distance.min(axis=0).max() < 1e-4:
                 return True
@@ -122,7 +124,9 @@ def test_another_origin_of_the_layers_changes_nothing_but_the_slip(stacking: tup
 
 @seeded
 @given(stackings, vectors(), steps)
-def test_lattice_translations_and_the_canonical_slip(found: SlipEquivalence, slip: FloatArray, step: FloatArray) -> None:
+def test_lattice_translations_and_the_canonical_slip(
+    found: SlipEquivalence, slip: FloatArray, step: FloatArray
+) -> None:
     canonical = found.canonical(slip)
     # 1e-5 Å: ties are decided within 1e-6, after one of which another image is taken; rounding is far below.
     np.testing.assert_allclose(found.canonical(slip + step @ found.cell), canonical, atol=1e-5)
@@ -253,7 +257,9 @@ def test_an_upside_down_layer_is_the_same_material() -> None:
     assert flipped.count == turned.count == 6
     slips = np.random.default_rng(2).normal(0, 3, (20, 2, 2))
     # 1e-5 Å: six digits of the coordinates.
-    np.testing.assert_allclose(flipped.distance(*slips.swapaxes(0, 1)), turned.distance(*slips.swapaxes(0, 1)), atol=1e-5)
+    np.testing.assert_allclose(
+        flipped.distance(*slips.swapaxes(0, 1)), turned.distance(*slips.swapaxes(0, 1)), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

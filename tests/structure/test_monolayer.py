@@ -15,8 +15,8 @@ from tests.strategies.structure import monolayers, seeded
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "structures.json"
 
-# Shortest metal-chalcogen (or C-C, B-N) distance and coordination of the first species. Crystal structures: MoS2 2.417 Å
-# (K. D. Bronsema et al. 1986), graphite 1.421 Å, h-BN 1.446 Å; ReS2 2.33 to 2.52 Å (H.-J. Lamfers et al. 1996).
+# Shortest metal-chalcogen (or C-C, B-N) distance and coordination of the first species. Crystal structures: MoS2
+# 2.417 Å (K. D. Bronsema et al. 1986), graphite 1.421 Å, h-BN 1.446 Å; ReS2 2.33 to 2.52 Å (H.-J. Lamfers et al. 1996).
 BONDS = {"MoS2": (2.417, 6), "WSe2": (2.526, 6), "graphene": (1.421, 3), "hBN": (1.446, 3), "ReS2": (2.328, 6)}
 
 
@@ -90,7 +90,9 @@ def test_alias() -> None:
     assert load_monolayer("MoTe2_1Tp") is load_monolayer("1t'-mote2")
 
 
-@pytest.mark.parametrize(("name", "meant"), [("ReS", "ReS2"), ("MoS3", "MoS2"), ("grafene", "graphene"), ("wse", "WSe2")])
+@pytest.mark.parametrize(
+    ("name", "meant"), [("ReS", "ReS2"), ("MoS3", "MoS2"), ("grafene", "graphene"), ("wse", "WSe2")]
+)
 def test_unknown_material_names_the_nearest(name: str, meant: str) -> None:
     with pytest.raises(UnknownMaterialError, match=f"did you mean {meant}"):
         load_monolayer(name)

@@ -81,7 +81,9 @@ def test_shortest_does_not_depend_on_the_equivalent(cell: FloatArray, vector: Fl
 
 def test_ties_go_to_the_largest_x_then_y() -> None:
     square = np.eye(2) * 2.0
-    np.testing.assert_allclose(shortest(np.array([[1, 0], [-1, 0.5], [0, -1], [-1, -1]]), square), [[1, 0], [1, 0.5], [0, 1], [1, 1]])
+    vectors_on_edges = np.array([[1, 0], [-1, 0.5], [0, -1], [-1, -1]], dtype=float)
+    expected = np.array([[1, 0], [1, 0.5], [0, 1], [1, 1]], dtype=float)
+    np.testing.assert_allclose(shortest(vectors_on_edges, square), expected, atol=1e-12)
 
 
 def test_rounding_does_not_decide_a_tie() -> None:

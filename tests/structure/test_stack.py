@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,19 +199,14 @@ def test_density_of_a_large_field(monolayer: Monolayer, rotation: float, mirrore
     assert len(atoms) == pytest.approx(expected, rel=0.1)
 
 
-def bench_stack(truth: dict[str, object]) -> Stack:
-    layers: list[dict[str, object]] = truth["layers"]  # type: ignore[assignment]
-    return Stack(
-        tuple(
-            Layer(
-                load_monolayer(str(layer["structure"])),
-                tuple(layer["position_cart_A"]),  # type: ignore[arg-type]
-                float(np.radians(layer["twist_deg"])),  # type: ignore[arg-type]
-                float(layer["z_A"]),  # type: ignore[arg-type]
-            )
-            for layer in layers
+def bench_stack(truth: dict[str, Any]) -> Stack:
+    layers = [
+        Layer(
+            load_monolayer(entry["structure"]), entry["position_cart_A"], np.radians(entry["twist_deg"]), entry["z_A"]
         )
-    )
+        for entry in truth["layers"]
+    ]
+    return Stack(tuple(layers))
 
 
 @pytest.mark.skipif(not TRUTHS, reason="the shared benchmark is not here")

@@ -46,7 +46,7 @@ def misses(operation: Operation, monolayer: Monolayer, cell: FloatArray) -> Floa
     """Distance of each moved atom from the nearest of its species, by brute force over all pairs."""
     points, species = monolayer.positions[:, :2], np.array(monolayer.symbols)
     distances = shortest_length(operation(points)[:, None] - points, cell)
-    return np.where(species[:, None] == species, distances, np.inf).min(axis=1)
+    return np.asarray(np.where(species[:, None] == species, distances, np.inf).min(axis=1))
 
 
 @seeded
@@ -138,7 +138,9 @@ def test_projection_can_have_a_smaller_cell_than_the_layer() -> None:
     # FeSe: selenium alternates above and below the iron plane, which projection does not show. M. C. Lehman et al.
     # (2010): a = 3.77 Å.
     points = [[0, 0, 0], [0.5, 0.5, 0], [0, 0.5, 1], [0.5, 0, -1]]
-    layer = Monolayer("FeSe", np.eye(2) * 3.77, ("Fe", "Fe", "Se", "Se"), np.array(points) * [3.77, 3.77, 1.47], 5.5, "")
+    layer = Monolayer(
+        "FeSe", np.eye(2) * 3.77, ("Fe", "Fe", "Se", "Se"), np.array(points) * [3.77, 3.77, 1.47], 5.5, ""
+    )
     seen = projection(layer)
     assert abs(np.linalg.det(seen.cell)) == pytest.approx(3.77**2 / 2)
     assert sorted(seen.species) == ["Fe", "Se"]

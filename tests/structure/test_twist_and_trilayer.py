@@ -14,7 +14,6 @@ from picostem.structure import (
     canonical_twist,
     layer_operations,
     load_monolayer,
-    rotation_matrix,
     trilayer_distance,
     twist_distance,
 )
@@ -54,7 +53,9 @@ def test_period_and_sign_of_a_twist(lower: str, upper: str, period: int, signed:
     ("twist_deg", "expected"), [(0, 0), (14.1, 14.1), (-14.1, 14.1), (45.9, 45.9), (74.1, 45.9), (119, 1), (180, 60)]
 )
 def test_canonical_twist_of_2H_layers(twist_deg: float, expected: float) -> None:
-    assert np.degrees(canonical_twist(np.radians(twist_deg), load_monolayer("MoS2"))) == pytest.approx(expected, abs=1e-9)
+    assert np.degrees(canonical_twist(np.radians(twist_deg), load_monolayer("MoS2"))) == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 def test_parallel_and_antiparallel_2H_layers_differ() -> None:
@@ -71,7 +72,9 @@ def test_canonical_twist_is_idempotent_and_equivalent(lower: Monolayer, upper: M
     assert canonical_twist(canonical, *layers) == pytest.approx(float(canonical), abs=1e-8)
     assert twist_distance(a, canonical, *layers) < 1e-8
     assert twist_distance(a, b, *layers) == pytest.approx(float(twist_distance(b, a, *layers)), abs=1e-8)
-    assert twist_distance(a, b, *layers) == pytest.approx(float(twist_distance(a, canonical_twist(b, *layers), *layers)))
+    assert twist_distance(a, b, *layers) == pytest.approx(
+        float(twist_distance(a, canonical_twist(b, *layers), *layers)), abs=1e-8
+    )
 
 
 def test_twists_of_arrays() -> None:
@@ -92,13 +95,15 @@ def test_twist_distance_agrees_with_an_independent_program(lower: str, upper: st
 
 
 def test_mirror_lines_of_different_layers_need_not_coincide() -> None:
-    # The same layer described in a frame turned by 7°: the twist is counted from there, and mirrors about 7°.
-    lower = load_monolayer("MoS2")
-    turn = rotation_matrix(np.radians(60))
-    upper = Monolayer("turned", lower.cell, lower.symbols, np.column_stack([lower.positions[:, :2] @ turn.T, [0, 1, -1]]), 6.0, "")
-    # Turned by 60° it is the antiparallel layer: twist t here is t + 60° there.
-    assert np.degrees(twist_distance(np.radians(10), np.radians(-10 - 120), lower, upper)) == pytest.approx(0, abs=1e-3)
-    assert np.degrees(canonical_twist(np.radians(-60), lower, upper)) == pytest.approx(60, abs=1e-3)
+    # A rhombic layer with one mirror line, at 50° to its a; MoS2 has one at 30°. Mirrored, twist t becomes -40° - t.
+    gamma = np.radians(100)
+    cell = 4.0 * np.array([[1.0, 0.0], [np.cos(gamma), np.sin(gamma)]])
+    rhombic = Monolayer("rhombic", cell, ("C", "N"), np.array([[0, 0, 0], [*(0.3 * cell.sum(axis=0)), 0]]), 3.0, "")
+    layers = load_monolayer("MoS2"), rhombic
+    # 1e-9: rounding.
+    assert twist_distance(np.radians(10), np.radians(-50), *layers) < 1e-9
+    assert np.degrees(twist_distance(np.radians(10), np.radians(-10), *layers)) == pytest.approx(20)
+    assert np.degrees(canonical_twist(np.radians(-50), *layers)) == pytest.approx(10)
 
 
 def brute_force_distance(a: FloatArray, b: FloatArray, monolayer: Monolayer) -> tuple[float, float]:
@@ -156,10 +161,10 @@ def test_trilayer_distance_of_a_small_known_displacement() -> None:
 @seeded
 @given(monolayers, vectors(), vectors())
 def test_two_layers_are_half_a_slip_apart(monolayer: Monolayer, a: FloatArray, b: FloatArray) -> None:
-    pair = [np.array([[0.0, 0.0], slip]) for slip in (a, b)]
+    first, second = (np.array([[0.0, 0.0], slip]) for slip in (a, b))
     expected = SlipEquivalence(monolayer).distance(a, b)
     # Each layer is off by half the error of the slip. 1e-9 Å: rounding.
-    assert trilayer_distance(*pair, monolayer).rms == pytest.approx(float(expected) / 2, abs=1e-9)
+    assert trilayer_distance(first, second, monolayer).rms == pytest.approx(float(expected) / 2, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["ReS2", "MoS2"])
@@ -177,7 +182,9 @@ def test_trilayer_distance_agrees_with_an_independent_program(name: str) -> None
         assert trilayer_distance(positions, far, monolayer).rms <= theirs["trilayer_rms_A"] + 1e-9
 
 
-@pytest.mark.parametrize("shapes", [((3, 2), (2, 2)), ((1, 2), (1, 2)), ((5, 2), (5, 2)), ((3, 3), (3, 3)), ((2,), (2,))])
+@pytest.mark.parametrize(
+    "shapes", [((3, 2), (2, 2)), ((1, 2), (1, 2)), ((5, 2), (5, 2)), ((3, 3), (3, 3)), ((2,), (2,))]
+)
 def test_impossible_sets_of_layers_are_turned_down(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(UsageError, match="expected"):
         trilayer_distance(np.zeros(shapes[0]), np.zeros(shapes[1]), load_monolayer("ReS2"))

@@ -37,6 +37,14 @@ def read_npz(path: Path, form: str, stack: ExitStack) -> list[Dataset]:
     return [_member(archive, name) for name in members]
 
 
+def check_unpacked(path: Path) -> None:
+    """Refuse a zip file with a member that is larger than MAX_MEMBER_BYTES when unpacked."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.file_size > MAX_MEMBER_BYTES:
+                raise FileError(f"{path}: {member.filename} takes over 3.2 GB: save it as hspy, which is read in parts")
+
+
 def _member(archive: zipfile.ZipFile, name: str) -> Dataset:
     with archive.open(name) as file:
         shape, dtype = _header(file)

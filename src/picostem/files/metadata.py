@@ -15,7 +15,7 @@ VOLTAGE_eV: tuple[tuple[str, float], ...] = (
     ("original/Optics/AccelerationVoltage", 1.0),  # Velox, V
     (f"{_DM}/Microscope Info/Voltage", 1.0),  # DigitalMicrograph, V
     (f"{_DM}/source/Tags at creation/Microscope Info/Voltage", 1.0),  # DigitalMicrograph's stack builder
-    ("original/ObjectInfo/ExperimentalDescription/High_tension_kV", 1e3),  # TIA (emi)
+    ("original/ObjectInfo/ExperimentalDescription/High tension_kV", 1e3),  # TIA (emi)
     ("original/microscope/high tension", 1.0),  # Berkeley EMD, V
     ("original/experiment/acceleration_voltage", 1.0),  # NSID, V
 )

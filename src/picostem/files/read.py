@@ -23,6 +23,7 @@ _READERS = {
     "npz": ("arrays", "read_npz"),
     "mrc": ("mrc", "read_mrc"),
     "nsid": ("nsid", "read_nsid"),
+    "zspy": ("zspy", "read_zspy"),
 }
 """Format to module and function; all others are RosettaSciIO's. Imported when needed, to start quickly."""
 
@@ -112,7 +113,8 @@ def _opened(path: Path) -> Iterator[tuple[str, list[Dataset]]]:
             reader = getattr(importlib.import_module(f"picostem.files.{module}"), function)
             datasets: list[Dataset] = reader(path, form, stack)
             if not datasets:
-                raise FileError(f"{path}: no images in this {form} file")
+                where = "its ser files belong into the same folder" if form == "emi" else "name another file"
+                raise FileError(f"{path}: no images in this {form} file: {where}")
         yield form, datasets
 
 

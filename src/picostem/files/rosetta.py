@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from picostem.files.arrays import check_unpacked
 from picostem.files.dataset import Axis, Dataset, Key, Values
 from picostem.files.guard import quiet
 from picostem.files.metadata import acquisition_from
@@ -20,8 +21,12 @@ from picostem.files.metadata import acquisition_from
 
 @dataclass(frozen=True)
 class Plugin:
-    """A reader of RosettaSciIO. `lazy`: nothing is read before a part is asked for; the others load the whole file,
-    which is uncompressed, so that a small file cannot claim much memory. `eager_too`: where it cannot be lazy, load."""
+    """A reader of RosettaSciIO.
+
+    `lazy`: nothing is read before a part is asked for. The others load the whole file; except prz, which is checked,
+    and bcf they are not compressed, so that a small file cannot claim much memory.
+    `eager_too`: where it cannot be lazy, load.
+    """
 
     module: str
     lazy: bool = True
@@ -36,7 +41,7 @@ PLUGINS: dict[str, Plugin] = {
     "ser": Plugin("tia", lazy=False),
     "emi": Plugin("tia", lazy=False),
     "hspy": Plugin("hspy"),
-    "zspy": Plugin("zspy"),
+    "zspy": Plugin("zspy", options={"mode": "r"}),
     "nxs": Plugin("nexus", options={"skip_array_metadata": True}),
     "mrcz": Plugin("mrcz"),
     "blo": Plugin("blockfile"),
@@ -64,6 +69,8 @@ def read_rosetta(path: Path, form: str, stack: ExitStack) -> list[Dataset]:
     importlib.import_module("rsciio")  # sets up its logger, so before it is made quiet
     plugin = PLUGINS[form]
     reader = importlib.import_module(f"rsciio.{plugin.module}")
+    if form == "prz":
+        check_unpacked(path)
     with quiet("rsciio"):
         try:
             found = reader.file_reader(str(path), lazy=plugin.lazy, **plugin.options)

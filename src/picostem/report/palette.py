@@ -7,8 +7,14 @@ from typing import Any
 LAYERS = ("#E8590C", "#1C7ED6", "#2B8A3E")
 """Of layers 1, 2, 3: orange, blue, green; apart for deuteranopes and protanopes, also on grey."""
 
+DOMAINS = ("#3B528B", "#D1495B", "#2A9D8F", "#E9A23B", "#7B5EA7", "#6C757D", "#8C5A2B", "#52B2CF")
+"""Of the domains A, B, ..."""
+
 INK, FAINT, RULE, PAPER = "#1B1F24", "#5C6670", "#C9CFD6", "#FFFFFF"
 """Text, secondary text, thin lines, background."""
+
+WARNING = "#B54708"
+"""Headline where nothing was found."""
 
 BLANK = "#E9ECEF"
 """Ground of a map where there is no window."""
@@ -18,7 +24,7 @@ MAGNITUDE, SIGNED = "viridis", "RdBu_r"
 
 DPI = 150
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "text.color": INK,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import atomic_numbers
 from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from picostem.physics import NM
@@ -32,21 +33,24 @@ def show(ax: Axes, view: View, limits: tuple[float, float], colours: str = "gray
     """The pixels of a view, without ticks."""
     ax.set_xticks([])
     ax.set_yticks([])
+    # Below the screen's resolution, pixels are blended; enlarged, they stay what they are.
     picture = ax.imshow(view.data, cmap=colours, vmin=limits[0], vmax=limits[1], extent=view.extent, origin="upper")
     ax.set_autoscale_on(False)
+    ax.set_anchor("NW")
+    ax.apply_aspect()
     return picture
 
 
-def scale_bar(ax: Axes, width: float, calibrated: bool = True) -> None:
-    """A bar of a round length, about a quarter of the panel's width (in Å, or pixels), in its lower left corner."""
-    length = round_length(0.3 * width)
+def scale_bar(ax: Axes, calibrated: bool = True) -> None:
+    """A bar of a round length in the lower left corner of axes in Å (or pixels), about a quarter of them long."""
+    left, bottom = ax.get_xlim()[0], ax.get_ylim()[0]
+    side = min(np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim()))
+    length = round_length(0.3 * side)
     unit, shown = ("px", length) if not calibrated else ("nm", length / NM) if length >= NM else ("Å", length)
-    left, right = ax.get_xlim()
-    bottom = min(ax.get_ylim())
-    x, y, step = left + 0.045 * width, bottom + 0.045 * width, right - left
-    ax.add_patch(Rectangle((left, bottom), length + 0.09 * width, 0.135 * step, fc="black", ec="none", alpha=0.55))
-    ax.add_patch(Rectangle((x, y), length, 0.014 * step, fc="white", ec="none"))
-    ax.text(x + length / 2, y + 0.026 * step, f"{shown:g} {unit}", color="white", ha="center", va="bottom", size=9.5)
+    x, y = left + 0.045 * side, bottom + 0.045 * side
+    ax.add_patch(Rectangle((left, bottom), length + 0.09 * side, 0.135 * side, fc="black", ec="none", alpha=0.6))
+    ax.add_patch(Rectangle((x, y), length, 0.014 * side, fc="white", ec="none"))
+    ax.text(x + length / 2, y + 0.026 * side, f"{shown:g} {unit}", color="white", ha="center", va="bottom", size=9.5)
 
 
 def round_length(limit: float) -> float:
@@ -72,11 +76,11 @@ def atoms(ax: Axes, layers: Sequence[ResolvedLayer], extent: tuple[float, float,
         inside = (positions >= (left, bottom)).all(axis=1) & (positions <= (right, top)).all(axis=1)
         size = (2 * RADIUS * points * relative_radii(layer.monolayer)[sites[inside]]) ** 2
         x, y = positions[inside].T
-        ax.scatter(x, y, s=size, c=colour, edgecolors="white", linewidths=0.5, alpha=0.92)
+        ax.scatter(x, y, s=size, c=colour, edgecolors="white", linewidths=0.35)
 
 
 def relative_radii(monolayer: Monolayer) -> FloatArray:
-    """Radius of each site's disc over that of the heaviest: with the square root of the atomic number, shape (sites,)."""
+    """Radius of each site's disc over that of the heaviest: as the square root of the atomic number, (sites,)."""
     numbers = np.array([atomic_numbers[symbol] for symbol in monolayer.symbols], dtype=np.float64)
     return np.asarray(np.sqrt(numbers / numbers.max()))
 
@@ -96,11 +100,10 @@ def lattice_points(
     return fractions @ layer.rows + layer.origin, sites
 
 
-def cells(ax: Axes, layers: Sequence[ResolvedLayer], near: FloatArray) -> None:
-    """The cell of each layer whose middle is nearest to a point, with a and b as arrows on the first."""
+def cells(ax: Axes, layers: Sequence[ResolvedLayer], extent: tuple[float, float, float, float]) -> None:
+    """One cell of each layer, near the middle of an extent and within it if it fits; a and b are named on the first."""
     first = layers[0]
-    step = np.rint((near - first.rows.sum(axis=0) / 2 - first.origin) @ np.linalg.inv(first.rows))
-    corner = step @ first.rows + first.origin
+    corner = _cell_within(first, extent)
     for layer, colour in zip(layers, palette.LAYERS, strict=False):
         offset = layer.origin - first.origin
         away = np.rint(offset @ np.linalg.inv(layer.rows))
@@ -109,8 +112,45 @@ def cells(ax: Axes, layers: Sequence[ResolvedLayer], near: FloatArray) -> None:
         shape = np.array([base, base + a, base + a + b, base + b])
         ax.add_patch(Polygon(shape, fc="none", ec="white", lw=2.6, joinstyle="round"))
         ax.add_patch(Polygon(shape, fc="none", ec=colour, lw=1.6, joinstyle="round"))
+    letter: dict[str, Any] = {
+        "color": "white",
+        "style": "italic",
+        "weight": "bold",
+        "size": 12,
+        "ha": "center",
+        "va": "center",
+    }
     for name, vector in zip("ab", first.rows, strict=True):
         arrow = {"arrowstyle": "-|>", "color": palette.LAYERS[0], "lw": 1.6, "shrinkA": 0, "shrinkB": 0}
-        ax.annotate("", corner + vector, corner, arrowprops=arrow)
-        x, y = corner + vector * (1 + 0.55 / np.linalg.norm(vector))
-        ax.text(x, y, name, color="white", style="italic", weight="bold", ha="center", va="center", size=11, clip_on=True)
+        ax.annotate("", tuple(corner + vector), tuple(corner), arrowprops=arrow)
+        # Beside the middle of its edge, outside the cell.
+        outwards = vector / 2 - first.rows.sum(axis=0) / 2
+        x, y = corner + vector / 2 + 0.045 * np.ptp(ax.get_xlim()) * outwards / np.linalg.norm(outwards)
+        ax.text(x, y, name, clip_on=True, path_effects=[withStroke(linewidth=2.5, foreground="black")], **letter)
+
+
+def key(ax: Axes, names: Sequence[str]) -> None:
+    """The layers' colours, on dark ground in the upper right corner."""
+    left, right = ax.get_xlim()
+    top, step = max(ax.get_ylim()), 0.068 * (right - left)
+    # 0.021: width of a letter of this size over that of the panel.
+    width = (0.09 + 0.021 * max(map(len, names))) * (right - left)
+    height = (len(names) + 0.4) * step
+    ax.add_patch(Rectangle((right - width, top - height), width, height, fc="black", ec="none", alpha=0.6, zorder=3))
+    for i, (name, colour) in enumerate(zip(names, palette.LAYERS, strict=False)):
+        y = top - (i + 0.7) * step
+        ax.scatter(right - width + 0.04 * (right - left), y, s=42, c=colour, ec="white", lw=0.6, zorder=4)
+        ax.text(right - width + 0.07 * (right - left), y, name, color="white", size=9.5, va="center_baseline", zorder=4)
+
+
+def _cell_within(layer: ResolvedLayer, extent: tuple[float, float, float, float]) -> FloatArray:
+    """Origin of the cell that protrudes least from an extent, and of these the one nearest to its middle."""
+    left, right, bottom, top = extent
+    middle = np.array([left + right, bottom + top]) / 2
+    nearest = np.rint((middle - layer.origin) @ np.linalg.inv(layer.rows) - 0.5)
+    steps = np.stack(np.meshgrid(np.arange(-2, 3), np.arange(-2, 3)), axis=-1).reshape(-1, 2)
+    origins = (nearest + steps) @ layer.rows + layer.origin
+    corners = origins[:, None] + np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) @ layer.rows
+    outside = np.maximum(np.array([left, bottom]) - corners, corners - np.array([right, top])).max(axis=(1, 2))
+    distance = np.linalg.norm(corners.mean(axis=1) - middle, axis=1)
+    return np.asarray(origins[np.lexsort((distance, np.maximum(outside, 0)))[0]])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
+from matplotlib.image import PcolorImage
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.patheffects import Normal, Stroke
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from picostem.report import palette
+from picostem.report.view import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +36,8 @@ def deviation_scale(result: Result) -> Normalize:
     if slip_map is None or not ok.any():
         return Normalize(0.0, 1.0)
     length = np.linalg.norm(slip_map.slip[ok] - result.interfaces[0].slip, axis=1)
-    return Normalize(0.0, max(float(np.quantile(length, 0.99)), 4 * typical_sigma(slip_map)))
+    # 1e-6 Å: a scale needs two ends.
+    return Normalize(0.0, max(float(np.quantile(length, 0.99)), 4 * typical_sigma(slip_map), 1e-6))
 
 
 def typical_sigma(slip_map: SlipMap) -> float:
@@ -44,35 +47,28 @@ def typical_sigma(slip_map: SlipMap) -> float:
     return float(np.sqrt(np.median(traces))) if ok.any() else 0.0
 
 
-def draw_map(ax: Axes, result: Result, scale: Normalize) -> PolyCollection:
+def draw_map(ax: Axes, result: Result, scale: Normalize) -> PcolorImage:
     """Windows in the colour of their deviation, arrows, hatching where there is no slip, domains and boundaries."""
-    slip_map, ok = result.map, _ok(result)
+    slip_map = result.map
     assert slip_map is not None
-    rows, cols = result.image.data.shape
-    dy, dx = result.image.pixel_size or (1.0, 1.0)
-    half = np.array([cols * dx, rows * dy]) / 2
-    ax.set_xlim(-half[0], half[0])
-    ax.set_ylim(-half[1], half[1])
-    ax.set_aspect("equal")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.set_facecolor(palette.BLANK)
-    squares = np.clip(_squares(slip_map), -half, half)
-    deviation = slip_map.slip - result.interfaces[0].slip
-    painted = PolyCollection(list(squares[ok]), cmap=palette.MAGNITUDE, norm=scale, linewidths=0.3)
-    painted.set_array(np.linalg.norm(deviation[ok], axis=1))
-    painted.set_edgecolor("face")
-    ax.add_collection(painted)
-    if not ok.all():
-        _hatch(ax, squares[~ok])
-    _arrows(ax, result, ok, scale)
+    left, right, bottom, top = whole(result).extent
+    ax.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], facecolor=palette.BLANK)
+    ax.set(aspect="equal", anchor="NW")
+    ax.apply_aspect()
+    deviation = np.where(_ok(result)[:, None], slip_map.slip - result.interfaces[0].slip, np.nan)
+    painted = _paint(ax, slip_map, np.linalg.norm(deviation, axis=1), scale)
+    _arrows(ax, result, deviation, scale)
     for boundary in slip_map.boundaries:
-        ax.plot(*boundary.points.T, color="white", lw=2.0, path_effects=[Stroke(linewidth=4.0, foreground="black"), Normal()])
-    for index, domain in enumerate(slip_map.domains):
-        if len(slip_map.domains) > 1:
-            box = {"boxstyle": "circle,pad=0.25", "fc": "white", "ec": palette.INK, "lw": 1.0}
-            ax.text(*domain.centre, domain_name(index), ha="center", va="center", weight="bold", size=11, bbox=box)
+        ax.plot(*boundary.points.T, color="white", lw=1.8, path_effects=[withStroke(linewidth=3.6, foreground="black")])
+    for index, domain in enumerate(slip_map.domains if len(slip_map.domains) > 1 else ()):
+        box = {"boxstyle": "circle,pad=0.25", "fc": "white", "ec": _colour(index), "lw": 2.2}
+        x, y = domain.centre
+        ax.text(x, y, domain_name(index), ha="center", va="center", weight="bold", size=11, bbox=box)
     return painted
+
+
+def _colour(index: int) -> str:
+    return palette.DOMAINS[index % len(palette.DOMAINS)]
 
 
 def domain_name(index: int) -> str:
@@ -84,19 +80,40 @@ def _ok(result: Result) -> NDArray[np.bool_]:
     return np.empty(0, dtype=bool) if result.map is None else result.map.status == "ok"
 
 
-def _squares(slip_map: SlipMap) -> FloatArray:
-    """Corners of the cell painted for each window, shape (n, 4, 2): half as large for the fine windows."""
-    side = np.full((len(slip_map), 2), slip_map.stride)
-    count = slip_map.grid[0] * slip_map.grid[1]
-    coarse = slip_map.position[:count].reshape(*slip_map.grid, 2)
-    # The grid is stretched a little, so that it touches the image's borders: take its own steps.
-    if slip_map.grid[1] > 1:
-        side[:, 0] = coarse[0, 1, 0] - coarse[0, 0, 0]
-    if slip_map.grid[0] > 1:
-        side[:, 1] = coarse[0, 0, 1] - coarse[1, 0, 1]
-    side[slip_map.fine] /= 2
-    corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
-    return np.asarray(slip_map.position[:, None] + corners * side[:, None])
+def _paint(ax: Axes, slip_map: SlipMap, length: FloatArray, scale: Normalize) -> PcolorImage:
+    """The coarse windows as one picture, the fine ones, half as large, on top; hatched where the length is NaN."""
+    x_edges, y_edges, grid = cell_edges(slip_map)
+    coarse = np.ma.masked_invalid(length[: grid.size].reshape(grid.shape))
+    painted = PcolorImage(ax, x_edges, y_edges, coarse[::-1], cmap=palette.MAGNITUDE, norm=scale)
+    ax.add_image(painted)
+    row, col = np.nonzero(coarse.mask) if coarse.mask.any() else (np.empty(0, int), np.empty(0, int))
+    # The rows of the grid go down, the edges up.
+    up = len(grid) - 1 - row
+    blank = np.stack(
+        [np.column_stack([x_edges[col + i], y_edges[up + j]]) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))],
+        axis=1,
+    )
+    if len(blank):
+        _hatch(ax, blank)
+    fine = np.flatnonzero(slip_map.fine & np.isfinite(length))
+    if len(fine):
+        corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * slip_map.stride / 4
+        squares = PolyCollection(list(slip_map.position[fine, None] + corners), cmap=palette.MAGNITUDE, norm=scale)
+        squares.set_array(length[fine])
+        ax.add_collection(squares)
+    return painted
+
+
+def cell_edges(slip_map: SlipMap) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
+    """Edges along x and y, ascending, of the cells painted for the coarse windows; the windows' indices (rows, cols).
+
+    A cell reaches halfway to the next window, at the border to the end of its own.
+    """
+    grid = np.arange(slip_map.grid[0] * slip_map.grid[1]).reshape(slip_map.grid)
+    centres = slip_map.position[grid[0], 0], slip_map.position[grid[::-1, 0], 1]
+    half = slip_map.window / 2
+    x, y = (np.concatenate([[c[0] - half], (c[1:] + c[:-1]) / 2, [c[-1] + half]]) for c in centres)
+    return x, y, grid
 
 
 def _hatch(ax: Axes, squares: FloatArray) -> None:
@@ -107,27 +124,23 @@ def _hatch(ax: Axes, squares: FloatArray) -> None:
     ax.add_patch(PathPatch(shape, fc="#D5DAE0", ec="#9AA3AD", lw=0.0, hatch="////"))
 
 
-def _arrows(ax: Axes, result: Result, ok: NDArray[np.bool_], scale: Normalize) -> None:
+def _arrows(ax: Axes, result: Result, deviation: FloatArray, scale: Normalize) -> None:
     """Deviations of some of the coarse windows, in the image frame; the longest as long as their distance."""
     slip_map = result.map
     assert slip_map is not None
     grid = np.arange(slip_map.grid[0] * slip_map.grid[1]).reshape(slip_map.grid)
     step = -(-max(slip_map.grid) // ARROWS)
     chosen = grid[step // 2 :: step, step // 2 :: step].ravel()
-    chosen = chosen[ok[chosen]]
+    chosen = chosen[np.isfinite(deviation[chosen, 0])]
     if not len(chosen):
         return
-    deviation = slip_map.slip[chosen] - result.interfaces[0].slip
     lower = result.layers[result.interfaces[0].lower - 1]
-    arrows = deviation @ image_from_layer(lower).T
-    length = slip_map.stride * step / (scale.vmax or 1.0)
-    light = scale(np.linalg.norm(deviation, axis=1)) > 0.72
-    colours = np.where(light, palette.INK, "white")
+    u, v = slip_map.stride * step / (scale.vmax or 1.0) * (deviation[chosen] @ image_from_layer(lower).T).T
+    bright = scale(np.linalg.norm(deviation[chosen], axis=1)) > 0.72
     x, y = slip_map.position[chosen].T
-    ax.quiver(
-        x, y, *(arrows.T * length), color=colours, angles="xy", scale_units="xy", scale=1.0, pivot="mid",
-        units="inches", width=0.016, headwidth=3.6, headlength=4.2, headaxislength=3.8,
-    )  # fmt: skip
+    shape: dict[str, Any] = {"width": 0.016, "headwidth": 3.6, "headlength": 4.2, "headaxislength": 3.8}
+    colours = np.where(bright, palette.INK, "white")
+    ax.quiver(x, y, u, v, color=colours, angles="xy", scale_units="xy", scale=1.0, pivot="mid", units="inches", **shape)
 
 
 def image_from_layer(layer: ResolvedLayer) -> FloatArray:

@@ -1,8 +1,8 @@
-"""Panels that show a slip: on the cell of the lower layer, and window by window around the interface's slip."""
+"""Panels that show a slip: on the cell of the lower layer, and window by window around the mean."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.patches import Ellipse, Polygon
@@ -12,8 +12,9 @@ from picostem.report import palette
 from picostem.report.panel_image import relative_radii
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from matplotlib.axes import Axes
-    from matplotlib.colors import Normalize
 
     from picostem.resolve.result import Interface, SlipMap
     from picostem.structure import Layer, Stack
@@ -23,79 +24,118 @@ FloatArray = NDArray[np.float64]
 CHI2_95 = -2 * np.log(0.05)
 """95 % quantile of chi² with two degrees of freedom."""
 
+ATOM = 0.34
+"""Å, radius of the heaviest element's disc."""
 
-def draw_cell(ax: Axes, stack: Stack, interface: Interface | None) -> None:
-    """The first two layers around one cell of the first, in the crystal frame; slip, its ellipse and equivalents.
+_AROUND = np.stack(np.meshgrid(np.arange(-2, 4), np.arange(-2, 4)), axis=-1).reshape(-1, 1, 2)
 
-    Without an interface, or with one that has no common slip, only atoms and cells are drawn.
+
+def draw_cell(ax: Axes, stack: Stack, interface: Interface | None, slip_map: SlipMap | None = None) -> None:
+    """The first two layers around one cell of the first, in the crystal frame; slips, ellipse and equivalents on top.
+
+    Without an interface (a twist, where no slip is common) the cells are drawn from one corner, to show the angle.
     """
     lower = stack.layers[0]
-    a, b = lower.cell
-    middle = (a + b) / 2
-    half = 0.62 * max(np.ptp([0, a[0], b[0], a[0] + b[0]]), np.ptp([0, a[1], b[1], a[1] + b[1]]))
+    slips = np.zeros((1, 2)) if interface is None else np.vstack([interface.slip, *_domain_slips(slip_map)])
+    _frame(ax, np.vstack([_corners(lower, np.zeros(2)), slips]))
+    for layer, colour in zip(stack.layers[:2], palette.LAYERS, strict=False):
+        corner = np.zeros(2) if interface is None else np.array(layer.position)
+        _atoms(ax, layer, corner, colour)
+        line = "-" if layer is lower else (0, (4, 2))
+        ax.add_patch(Polygon(_corners(layer, corner), fc="none", ec=colour, lw=1.3, ls=line))
+    if interface is None:
+        return
+    fractions = interface.equivalents @ np.linalg.inv(lower.cell)
+    x, y = ((fractions - np.floor(fractions)) @ lower.cell).T
+    ax.scatter(x, y, s=30, c=palette.PAPER, edgecolors=palette.FAINT, linewidths=1.0)
+    if slip_map is not None:
+        x, y = slip_map.slip[slip_map.status == "ok"].T
+        ax.scatter(x, y, s=2.5, c=palette.INK, alpha=0.35, linewidths=0)
+    for name, slip in _named_slips(interface, slip_map):
+        _arrow(ax, slip, name)
+    ax.add_patch(ellipse(interface.slip, interface.slip_covariance, fc=palette.INK, alpha=0.35))
+
+
+def _domain_slips(slip_map: SlipMap | None) -> list[FloatArray]:
+    return [] if slip_map is None else [domain.slip for domain in slip_map.domains]
+
+
+def _named_slips(interface: Interface, slip_map: SlipMap | None) -> Iterator[tuple[str, FloatArray]]:
+    """D, and further domains by their letters."""
+    yield "D", interface.slip
+    for name, slip in zip("ABCDEFGH", _domain_slips(slip_map), strict=False):
+        # A tenth of an Å apart, two arrows can be told from each other.
+        if np.linalg.norm(slip - interface.slip) > 0.1:
+            yield name, slip
+
+
+def _corners(layer: Layer, corner: FloatArray) -> FloatArray:
+    a, b = layer.cell
+    return np.asarray(corner + np.array([(0, 0), a, a + b, b]))
+
+
+def _frame(ax: Axes, points: FloatArray) -> None:
+    """A square view that holds all points with a margin of a tenth."""
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    half = 0.6 * float(np.ptp(points, axis=0).max())
     ax.set_xlim(middle[0] - half, middle[0] + half)
     ax.set_ylim(middle[1] - half, middle[1] + half)
     ax.set_aspect("equal")
     ax.set_xlabel("x (Å)", labelpad=1)
     ax.set_ylabel("y (Å)", labelpad=1)
-    for layer, colour in zip(stack.layers[:2], palette.LAYERS, strict=False):
-        _atoms(ax, layer, colour)
-        corner = np.array(layer.position)
-        shape = corner + np.array([(0, 0), layer.cell[0], layer.cell.sum(axis=0), layer.cell[1]])
-        ax.add_patch(Polygon(shape, fc="none", ec=colour, lw=1.1, ls="-" if layer is lower else (0, (4, 2))))
-    if interface is not None:
-        _slip(ax, interface, lower.cell)
 
 
-def _atoms(ax: Axes, layer: Layer, colour: str) -> None:
-    steps = np.stack(np.meshgrid(np.arange(-2, 4), np.arange(-2, 4)), axis=-1).reshape(-1, 1, 2) @ layer.cell
-    x, y = (steps + layer.positions[:, :2]).reshape(-1, 2).T
+def _atoms(ax: Axes, layer: Layer, corner: FloatArray, colour: str) -> None:
+    sites = layer.positions[:, :2] - layer.position
+    x, y = (_AROUND @ layer.cell + sites + corner).reshape(-1, 2).T
     points = 72 / palette.DPI * ax.get_window_extent().width / np.ptp(ax.get_xlim())
-    size = np.tile((2 * 0.34 * points * relative_radii(layer.monolayer)) ** 2, len(steps))
-    ax.scatter(x, y, s=size, c=colour, alpha=0.32, linewidths=0)
+    size = np.tile((2 * ATOM * points * relative_radii(layer.monolayer)) ** 2, len(_AROUND))
+    ax.scatter(x, y, s=size, c=colour, alpha=0.3, linewidths=0)
 
 
-def _slip(ax: Axes, interface: Interface, cell: FloatArray) -> None:
-    copies = np.stack(np.meshgrid(np.arange(-2, 4), np.arange(-2, 4)), axis=-1).reshape(-1, 1, 2) @ cell
-    x, y = (copies + interface.equivalents).reshape(-1, 2).T
-    ax.scatter(x, y, s=26, facecolors=palette.PAPER, edgecolors=palette.FAINT, linewidths=1.0)
-    arrow = {"arrowstyle": "-|>,head_width=0.28,head_length=0.55", "color": palette.INK, "lw": 2.0}
-    ax.annotate("", interface.slip, (0, 0), arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0})
-    ax.add_patch(ellipse(interface.slip, interface.slip_covariance, fc=palette.INK, alpha=0.35))
-    where = interface.slip / 2
-    ax.annotate("D", where, (7, 7), textcoords="offset points", weight="bold", size=12)
+def _arrow(ax: Axes, slip: FloatArray, name: str) -> None:
+    style = {"arrowstyle": "-|>,head_width=0.26,head_length=0.5", "color": palette.INK, "lw": 1.8}
+    ax.annotate("", (float(slip[0]), float(slip[1])), (0, 0), arrowprops={**style, "shrinkA": 0, "shrinkB": 0})
+    # Beside the middle of the arrow, to its right as seen from its tail.
+    x, y = np.array([slip[1], -slip[0]]) / max(float(np.linalg.norm(slip)), 1e-6) * 9
+    letter: dict[str, Any] = {"weight": "bold", "size": 12, "ha": "center", "va": "center"}
+    ax.annotate(name, (slip[0] / 2, slip[1] / 2), (float(x), float(y)), textcoords="offset points", **letter)
 
 
-def ellipse(centre: FloatArray, covariance: FloatArray, **style: object) -> Ellipse:
+def ellipse(centre: FloatArray, covariance: FloatArray, **style: Any) -> Ellipse:
     """The ellipse that holds the truth with 95 % probability."""
     values, vectors = np.linalg.eigh(covariance)
     width, height = 2 * np.sqrt(CHI2_95 * np.maximum(values, 0))
     angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
-    return Ellipse((float(centre[0]), float(centre[1])), float(width), float(height), angle=angle, **style)  # type: ignore[arg-type]
+    middle = (float(centre[0]), float(centre[1]))
+    return Ellipse(middle, float(width), float(height), angle=angle, **style)
 
 
-def draw_windows(ax: Axes, interface: Interface, slip_map: SlipMap, colours: Normalize) -> None:
-    """Slips of the windows that are ok, seen from the interface's slip, with the 95 % ellipses of mean and window."""
+def draw_windows(ax: Axes, interface: Interface, slip_map: SlipMap) -> None:
+    """Slips of the windows that are ok, with the 95 % ellipses of the mean and of a typical window.
+
+    One stacking is seen from the interface's slip; where there are domains, each is seen from its own mean, in the
+    colours of the map's letters.
+    """
     ok = slip_map.status == "ok"
-    deviation = slip_map.slip[ok] - interface.slip
     typical = np.median(slip_map.covariance[ok], axis=0) if ok.any() else interface.slip_covariance
-    means = [(d.slip - interface.slip, d.slip_covariance) for d in slip_map.domains]
-    reach = 1.15 * max(
-        float(np.quantile(np.abs(deviation), 0.998)) if ok.any() else 0.0,
-        float(np.sqrt(CHI2_95 * np.linalg.eigvalsh(interface.slip_covariance + typical)[-1])),
-        *(float(np.abs(mean).max()) for mean, _ in means),
-        1e-6,
-    )
+    groups = [(slip_map.slip[ok] - interface.slip, interface.slip_covariance)]
+    if len(slip_map.domains) > 1:
+        groups = [(slip_map.slip[d.windows] - d.slip, d.slip_covariance) for d in slip_map.domains]
+    everything = np.concatenate([deviation for deviation, _ in groups])
+    outermost = float(np.quantile(np.abs(everything), 0.998)) if len(everything) else 0.0
+    radius = float(np.sqrt(CHI2_95 * np.linalg.eigvalsh(typical + interface.slip_covariance)[-1]))
+    reach = 1.15 * max(outermost, radius, 1e-6)
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-reach, reach)
     ax.set_aspect("equal")
     ax.axhline(0, color=palette.RULE, lw=0.7, zorder=0)
     ax.axvline(0, color=palette.RULE, lw=0.7, zorder=0)
-    length = np.linalg.norm(deviation, axis=1)
-    ax.scatter(*deviation.T, c=length, cmap=palette.MAGNITUDE, norm=colours, s=13, linewidths=0.3, edgecolors="white")
-    for mean, _ in means or [(np.zeros(2), None)]:
-        ax.add_patch(ellipse(mean, typical, fc="none", ec=palette.FAINT, lw=1.0, ls=(0, (4, 2))))
-    ax.add_patch(ellipse(np.zeros(2), interface.slip_covariance, fc="none", ec=palette.INK, lw=1.6))
+    for (deviation, covariance), colour in zip(groups, palette.DOMAINS, strict=False):
+        x, y = deviation.T
+        ax.scatter(x, y, c=colour, s=13, linewidths=0.3, edgecolors="white")
+        ax.add_patch(ellipse(np.zeros(2), covariance, fc="none", ec=palette.INK, lw=1.6, zorder=3))
+    ax.add_patch(ellipse(np.zeros(2), typical, fc="none", ec=palette.INK, lw=1.0, ls=(0, (4, 2)), zorder=3))
     ax.set_xlabel("ΔD along x (Å)", labelpad=1)
     ax.set_ylabel("ΔD along y (Å)", labelpad=1)
     ax.locator_params(nbins=5)

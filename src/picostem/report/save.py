@@ -87,20 +87,24 @@ def _write_data(result: Result, folder: Path) -> None:
         from picostem.structure import write_structure
 
         stack = resolved_stack(result.layers)
-        write_structure(periodic_cell(stack)[0], folder / "stack.cif")
-        write_structure(crystal_piece(stack), folder / "stack.xyz")
+        try:
+            write_structure(periodic_cell(stack)[0], folder / "stack.cif")
+            write_structure(crystal_piece(stack), folder / "stack.xyz")
+        except OutputError as error:
+            # Its message names a folder that the user never sees.
+            raise error.__cause__ or error from None
     if "simulated.tif" in names:
         _write_simulated(result, folder / "simulated.tif")
     (folder / "result.json").write_bytes(_json_bytes(result))
 
 
 def _write_pictures(result: Result, folder: Path) -> None:
-    from picostem.report.figure import figure_png
+    from picostem.report.figure import draw_picture, png_bytes, webp_bytes
     from picostem.report.page import render_page
 
-    picture = figure_png(result)
-    (folder / "figure.png").write_bytes(picture)
-    (folder / "report.html").write_text(render_page(result, picture), "utf-8", "replace")
+    picture, headline = draw_picture(result)
+    (folder / "figure.png").write_bytes(png_bytes(picture))
+    (folder / "report.html").write_text(render_page(result, webp_bytes(picture, headline)), "utf-8", "replace")
 
 
 def _write_simulated(result: Result, path: Path) -> None:
@@ -110,6 +114,5 @@ def _write_simulated(result: Result, path: Path) -> None:
     from picostem.physics import NM
 
     size = result.image.pixel_size
-    calibration = {} if size is None else {"resolution": (NM / size[1], NM / size[0])}
-    data = result.simulated
-    tifffile.imwrite(path, data, imagej=True, metadata={"unit": "nm", "axes": "YX"}, **calibration)
+    per_nm = None if size is None else (NM / size[1], NM / size[0])
+    tifffile.imwrite(path, result.simulated, imagej=True, resolution=per_nm, metadata={"unit": "nm", "axes": "YX"})

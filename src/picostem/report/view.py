@@ -21,7 +21,10 @@ FloatImage = NDArray[np.float32]
 PANEL_PIXELS = 540
 """Pixels that a panel of the figure has on a side; more are not shown."""
 
-CELLS_SHOWN = 7.0
+RESIDUAL_PIXELS = 270
+"""Pixels on a side of the residual: larger ones have less noise, so that what the model misses shows."""
+
+CELLS_SHOWN = 6.0
 """Cells across the detail: enough to see the order, few enough to see the atoms."""
 
 _NOISE_CROP, _RINGS = 512, 48
@@ -66,10 +69,20 @@ class View:
         return View(part, (x, x + width * dx, y - height * dy, y))
 
 
+def pixel_size(result: Result) -> tuple[float, float]:
+    """Å per pixel along rows and columns in which a result's positions are given: the lattice's, where one was found.
+
+    The file's may be off by some per cent, which would put atoms beside the bright spots. 1 where none is known.
+    """
+    if result.pixel_size_lattice is not None:
+        return result.pixel_size_lattice, result.pixel_size_lattice
+    return result.image.pixel_size or (1.0, 1.0)
+
+
 def whole(result: Result, data: FloatImage | None = None) -> View:
     """All of the image, or of an array on the same pixels."""
     rows, cols = result.image.data.shape
-    dy, dx = result.image.pixel_size or (1.0, 1.0)
+    dy, dx = pixel_size(result)
     extent = (-cols * dx / 2, cols * dx / 2, -rows * dy / 2, rows * dy / 2)
     return View(result.image.data if data is None else data, extent)
 
@@ -99,11 +112,15 @@ def grey_limits(data: FloatImage) -> tuple[float, float]:
 
 
 def residual(result: Result) -> View:
-    """Image minus simulation in units of the noise, binned for display."""
+    """Image minus simulation in units of the noise, which grows with the intensity, binned for display."""
     assert result.simulated is not None
-    difference = whole(result, result.image.data - result.simulated).binned()
-    level = noise_level(difference.data)
-    return replace(difference, data=(difference.data / (level or 1.0)).astype(np.float32))
+    difference = result.image.data - result.simulated
+    binned = whole(result, difference).binned(RESIDUAL_PIXELS)
+    expected = whole(result, result.simulated).binned(RESIDUAL_PIXELS).data
+    variance = 1 + noise_slope(difference, result.simulated) * (expected - result.simulated.mean())
+    # 0.05: a straight line through the variances can cross zero where there is next to no signal.
+    sigma = noise_level(binned.data) * np.sqrt(np.maximum(variance, 0.05))
+    return replace(binned, data=(binned.data / np.where(sigma > 0, sigma, 1)).astype(np.float32))
 
 
 def noise_level(data: FloatImage) -> float:
@@ -113,15 +130,35 @@ def noise_level(data: FloatImage) -> float:
     the median of |FT|² over ln 2 (|FT|² of noise is distributed exponentially): a lattice puts its power into few
     frequencies, which do not move the median.
     """
-    rows, cols = (min(n, _NOISE_CROP) for n in data.shape)
-    top, left = (data.shape[0] - rows) // 2, (data.shape[1] - cols) // 2
-    crop = data[top : top + rows, left : left + cols]
-    power = np.abs(np.fft.rfft2(crop - crop.mean())).ravel() ** 2
+    crop = _crop(data)
+    rows, cols = crop.shape
+    # A window, so that the lattice's power stays where it belongs.
+    window = np.outer(np.hanning(rows), np.hanning(cols))
+    power = np.abs(np.fft.rfft2((crop - crop.mean()) * window)).ravel() ** 2 / np.mean(window**2)
     radius = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)).ravel()
     order = np.argsort(radius)
-    # Rings of equal width, each at least a few dozen coefficients.
     edges = np.searchsorted(radius[order], np.linspace(0, radius.max(), _RINGS)[1:-1])
     rings = [ring for ring in np.split(power[order], edges) if len(ring)]
     half = sum(float(np.median(ring)) / math.log(2) * len(ring) for ring in rings)
     # Half a plane of frequencies stands for the whole one.
-    return math.sqrt(half * rows * cols / power.size) / (rows * cols)
+    return float(math.sqrt(half * rows * cols / power.size) / (rows * cols))
+
+
+def noise_slope(difference: FloatImage, simulated: FloatImage) -> float:
+    """Relative growth of the noise's variance per unit of intensity, at least 0: 1/mean for counted electrons.
+
+    From the difference of neighbouring pixels, in which noise stays and what the model misses, being smooth, does not.
+    """
+    noise, expected = _crop(difference), _crop(simulated)
+    squares = (noise[:, 1:] - noise[:, :-1]).ravel() ** 2 / 2
+    between = (expected[:, 1:] + expected[:, :-1]).ravel() / 2 - simulated.mean()
+    groups = np.array_split(np.argsort(between), 16)
+    x, y = (np.array([values[group].mean() for group in groups]) for values in (between, squares))
+    slope, level = np.polyfit(x, y, 1)
+    return max(0.0, float(slope / level)) if level > 0 else 0.0
+
+
+def _crop(data: FloatImage) -> FloatImage:
+    rows, cols = (min(n, _NOISE_CROP) for n in data.shape)
+    top, left = (data.shape[0] - rows) // 2, (data.shape[1] - cols) // 2
+    return data[top : top + rows, left : left + cols]

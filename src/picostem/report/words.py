@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,7 +91,8 @@ def twist_degrees(interface: Interface) -> str:
 
 def specimen(result: Result) -> str:
     """`ReS₂ bilayer`, `MoS₂ / WSe₂ bilayer`, or the material that was looked for."""
-    names = [formula(layer.monolayer.name) for layer in result.layers] or [formula(result.settings.material)]
+    # A material given by its file goes by the file's name.
+    names = [formula(layer.monolayer.name) for layer in result.layers] or [formula(Path(result.settings.material).name)]
     kind = {1: "monolayer", 2: "bilayer", 3: "trilayer"}.get(len(result.layers), f"stack of {len(names)} layers")
     if not result.layers:
         return names[0]
@@ -108,8 +110,7 @@ def headline(result: Result) -> Headline:
     if result.verdict == "twist" and result.interfaces:
         finding = ";  ".join(f"{_symbol(result, 'θ', i)} = {twist_degrees(i)}" for i in result.interfaces)
         return Headline(f"Twisted {subject}", finding, "", facts)
-    finding = "one layer" if result.verdict == "monolayer" else "not resolved"
-    return Headline(subject, finding, "", facts)
+    return Headline(subject, "not resolved" if result.verdict == "unresolved" else "", "", facts)
 
 
 def _symbol(result: Result, letter: str, interface: Interface) -> str:
@@ -151,8 +152,8 @@ def meaning(result: Result) -> list[str]:
 def _slip_meaning(result: Result, interface: Interface) -> list[str]:
     length = float(np.linalg.norm(interface.slip))
     said = [
-        f"Layer {interface.upper} is shifted against layer {interface.lower} by {length:.3f} Å, given in the crystal "
-        f"frame of layer {interface.lower} (a along x)."
+        f"Layer {interface.upper} is shifted against layer {interface.lower} by {length:.3f} Å; the components are "
+        f"along layer {interface.lower}'s a and across it."
     ]
     others = len(interface.equivalents) - 1
     if others > 0:

@@ -117,23 +117,45 @@ class _Normal:
 
 def predict(model: StackModel, state: State) -> ComplexArray:
     """Model harmonics, shape (windows, n)."""
-    factors = model.layer_factors(state.microscope)[0]
-    return np.asarray(state.scale[:, None] * np.sum(_phases(model, state) * factors, axis=1))
+    unit = _phases(model, state) * model.layer_factors(state.microscope)[0]
+    total = unit.sum(axis=1) + _interference(model, state)[0]
+    return np.asarray(state.scale[:, None] * total)
 
 
 def _phases(model: StackModel, state: State) -> ComplexArray:
     return np.asarray(np.exp(-2j * np.pi * state.positions @ model.hk.T.astype(float)))
 
 
+def _interference(model: StackModel, state: State) -> tuple[ComplexArray, ComplexArray]:
+    """Cross-terms at unit scale, shape (windows, n), and their derivatives by the slips, (windows, 2s, n)."""
+    positions, h = state.positions, model.hk.astype(float)
+    windows, layers = positions.shape[:2]
+    value = np.zeros((windows, len(h)), dtype=complex)
+    slope = np.zeros((windows, layers - 1, 2, len(h)), dtype=complex)
+    for term in model.cross_terms:
+        turn = np.exp(-2j * np.pi * positions[:, term.lower] @ h.T)
+        q = term.q.astype(float)
+        waves = np.exp(-2j * np.pi * (positions[:, term.upper] - positions[:, term.lower]) @ q.T)
+        part = turn * (waves @ term.kernel.T)
+        value += part
+        slope[:, : term.lower] += -2j * np.pi * h.T * part[:, None, None]
+        for axis in (0, 1):
+            moved = turn * ((waves * (-2j * np.pi * q[:, axis])) @ term.kernel.T)
+            slope[:, term.lower : term.upper, axis] += moved[:, None]
+    return value, slope.reshape(windows, 2 * (layers - 1), len(h))
+
+
 def _normal(model: StackModel, data: Observation, state: State, free: bool, common_slip: bool) -> _Normal:
     value, slope = model.layer_factors(state.microscope)
     phases, scale = _phases(model, state), state.scale[:, None, None]
     unit = phases * value
+    between, between_slope = _interference(model, state)
     above = np.cumsum(unit[:, ::-1], axis=1)[:, ::-1]  # sum over this layer and those above: what moves with it
     moved = -2j * np.pi * model.hk.T[None, None] * scale[..., None] * above[:, :, None]
     windows, layers, n = unit.shape
-    slips = moved[:, 1:].reshape(windows, 2 * (layers - 1), n)
-    own = np.concatenate([above[:, :1], moved[:, 0]], axis=1)
+    slips = moved[:, 1:].reshape(windows, 2 * (layers - 1), n) + scale * between_slope
+    total = (above[:, 0] + between)[:, None]
+    own = np.concatenate([total, -2j * np.pi * model.hk.T * scale * total], axis=1)
     common = scale * np.einsum("wln,pln->wpn", phases, slope) if free else np.empty((windows, 0, n))
     if common_slip:
         common = np.concatenate([common, slips], axis=1)
@@ -141,7 +163,7 @@ def _normal(model: StackModel, data: Observation, state: State, free: bool, comm
         own = np.concatenate([own, slips], axis=1)
     q = own.shape[1]
     jacobian = data.whiten(np.concatenate([own, common], axis=1))
-    residual = data.whiten((data.amplitudes - scale[:, 0] * above[:, 0])[:, None])[:, 0]
+    residual = data.whiten(data.amplitudes[:, None] - scale * total)[:, 0]
     own, common = jacobian[:, :q], jacobian[:, q:]
     return _Normal(
         own=own @ np.swapaxes(own, 1, 2),

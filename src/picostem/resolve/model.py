@@ -10,7 +10,7 @@ Q depends on the microscope alone, which all windows of an image share; t_l and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picostem.physics import electron_wavelength
+from picostem.resolve.interference import CrossTerm, cross_term
 from picostem.simulate.scattering import adf_object_transfer, rms_displacement, thermal_transfer
 from picostem.simulate.transfer import ABERRATIONS, Aberrations, ApertureOverlap
 from picostem.structure.monolayer import Monolayer
@@ -73,6 +74,8 @@ class StackModel:
             motion included, relative to the strongest species' weight, shape (2, layers, species, n).
         wavelength: Å.
         optics: the microscope.
+        layers: their structures. orthogonal: R(rotation) M of the crystal in the image. unit: Å², of all weights.
+        cross_terms: interference between the layers at the microscope it was computed for; see `with_interference`.
     """
 
     hk: IntArray
@@ -83,6 +86,10 @@ class StackModel:
     factors: ComplexArray
     wavelength: float
     optics: Optics
+    layers: tuple[Monolayer, ...]
+    orthogonal: FloatArray
+    unit: float
+    cross_terms: tuple[CrossTerm, ...] = ()
 
     @property
     def layer_count(self) -> int:
@@ -114,7 +121,41 @@ class StackModel:
                 chosen = np.array([s == symbol for s in layer.symbols])
                 factors[0, i, e] = objects[symbol] / strongest * waves[chosen].sum(axis=0)
                 factors[1, i, e] = objects[symbol] / strongest * (layer.positions[chosen, 2] @ waves[chosen])
-        return cls(hk, g, tuple(heights), layers[0].cell, species, factors, electron_wavelength(optics.voltage_eV), optics)
+        return cls(
+            hk=hk,
+            g=g,
+            heights=tuple(float(z) for z in heights),
+            cell=layers[0].cell,
+            species=species,
+            factors=factors,
+            wavelength=electron_wavelength(optics.voltage_eV),
+            optics=optics,
+            layers=layers,
+            orthogonal=orthogonal,
+            unit=strongest,
+        )
+
+    def with_interference(self, microscope: FloatArray) -> StackModel:
+        """The model with the cross-terms of all pairs of layers, frozen at these microscope parameters."""
+        parts = self._split(microscope)
+        detector = (self.optics.inner, self.optics.outer)
+        at = Aberrations(*microscope[: len(ABERRATIONS)])
+        terms = []
+        for upper in range(1, self.layer_count):
+            for lower in range(upper):
+                q, kernel = cross_term(
+                    (self.layers[lower], self.layers[upper]),
+                    (self.heights[lower], self.heights[upper]),
+                    self.layers[0].reciprocal @ self.orthogonal.T,
+                    self.hk,
+                    self.optics.voltage_eV,
+                    parts.semiangle,
+                    detector,
+                    at,
+                )
+                bright = np.sqrt(parts.brightness[lower] * parts.brightness[upper])
+                terms.append(CrossTerm(lower, upper, q, kernel * (bright / self.unit * parts.damping)[:, None]))
+        return replace(self, cross_terms=tuple(terms))
 
     @property
     def prior(self) -> Prior:
@@ -132,30 +173,24 @@ class StackModel:
 
     def layer_factors(self, microscope: FloatArray) -> tuple[ComplexArray, ComplexArray]:
         """Q_l(h), shape (layers, n), and dQ_l/d(microscope), shape (p, layers, n)."""
-        aberrations, blur = len(ABERRATIONS), len(BLUR)
-        first_weight = aberrations + blur
-        first_layer = first_weight + len(self.species) - 1
-        weights = np.exp(np.concatenate([[0.0], microscope[first_weight:first_layer]]))
-        brightness = np.exp(np.concatenate([[0.0], microscope[first_layer : first_layer + self.layer_count - 1]]))
+        parts = self._split(microscope)
+        aberrations, first_weight, first_layer = parts.starts
+        value = np.zeros((self.layer_count, len(self.hk)), dtype=complex)
+        slope = np.zeros((len(microscope), self.layer_count, len(self.hk)), dtype=complex)
+        overlap = self._overlap(parts.semiangle)
         free_semiangle = self.optics.semiangle_sigma > 0
-        semiangle = float(np.clip(microscope[-1], *SEMIANGLES)) if free_semiangle else self.optics.semiangle
-        gx, gy = self.g.T
-        exponents = -2 * np.pi**2 * np.stack([gx**2 + gy**2, gx**2 - gy**2, 2 * gx * gy])
-        damping = np.exp(microscope[aberrations:first_weight] @ exponents)
-        value = np.zeros((self.layer_count, len(gx)), dtype=complex)
-        slope = np.zeros((len(microscope), self.layer_count, len(gx)), dtype=complex)
-        overlap = self._overlap(semiangle)
-        step = 1e-3 * semiangle
-        wider, narrower = (self._overlap(semiangle + d) if free_semiangle else overlap for d in (step, -step))
+        step = 1e-3 * parts.semiangle
+        wider, narrower = (self._overlap(parts.semiangle + d) if free_semiangle else overlap for d in (step, -step))
+        weights = parts.weights
         for layer, height in enumerate(self.heights):
             f0, f1 = self.factors[:, layer]
-            scale = brightness[layer] * damping
+            scale = parts.brightness[layer] * parts.damping
             at = Aberrations(microscope[0] + height, *microscope[1:aberrations])
             transfer, gradient, curvature = overlap.expansion(at)
             flat, tilted = weights @ f0, weights @ f1
             value[layer] = scale * (transfer * flat + gradient[0] * tilted)
             slope[:aberrations, layer] = scale * (gradient * flat + curvature * tilted)
-            slope[aberrations:first_weight, layer] = exponents * value[layer]
+            slope[aberrations:first_weight, layer] = parts.exponents * value[layer]
             shares = scale * weights[1:, None] * (transfer * f0[1:] + gradient[0] * f1[1:])
             slope[first_weight:first_layer, layer] = shares
             if layer:
@@ -164,8 +199,35 @@ class StackModel:
                 slope[-1, layer] = scale * flat * (wider.expansion(at)[0] - narrower.expansion(at)[0]) / (2 * step)
         return value, slope
 
+    def _split(self, microscope: FloatArray) -> _Parts:
+        first_weight = len(ABERRATIONS) + len(BLUR)
+        first_layer = first_weight + len(self.species) - 1
+        gx, gy = self.g.T
+        exponents = -2 * np.pi**2 * np.stack([gx**2 + gy**2, gx**2 - gy**2, 2 * gx * gy])
+        free = self.optics.semiangle_sigma > 0
+        return _Parts(
+            starts=(len(ABERRATIONS), first_weight, first_layer),
+            weights=np.exp(np.concatenate([[0.0], microscope[first_weight:first_layer]])),
+            brightness=np.exp(np.concatenate([[0.0], microscope[first_layer : first_layer + self.layer_count - 1]])),
+            exponents=exponents,
+            damping=np.exp(microscope[len(ABERRATIONS) : first_weight] @ exponents),
+            semiangle=float(np.clip(microscope[-1], *SEMIANGLES)) if free else self.optics.semiangle,
+        )
+
     def _overlap(self, semiangle: float) -> ApertureOverlap:
         return _cached_overlap(self.g.tobytes(), self.wavelength, float(semiangle))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Microscope parameters by meaning; `starts`: where aberrations end, weights and brightnesses begin."""
+
+    starts: tuple[int, int, int]
+    weights: FloatArray
+    brightness: FloatArray
+    exponents: FloatArray
+    damping: FloatArray
+    semiangle: float
 
 
 @lru_cache(maxsize=16)

@@ -28,6 +28,7 @@ class Settings:
         material: a built-in name or a structure file.
         pixel_size_A: Å per pixel; None takes the file's, or finds it from the lattice.
         voltage_kV, semiangle_mrad: None takes the file's, or fits them within what microscopes do.
+        detector_mrad: inner and outer half angle; None takes the file's, or tries what is usual.
         window_nm, stride_nm: of the map's windows.
         layers: how many layers there are, or "auto" to let the image decide.
 
@@ -39,6 +40,7 @@ class Settings:
     pixel_size_A: float | None = None
     voltage_kV: float | None = None
     semiangle_mrad: float | None = None
+    detector_mrad: tuple[float, float] | None = None
     window_nm: float = 2.0
     stride_nm: float = 1.0
     layers: LayerCount = "auto"
@@ -77,13 +79,24 @@ class Settings:
         for kilovolt, milliradian in USUAL_OPTICS:
             v, a = voltage or kilovolt * KV, semiangle or milliradian * MRAD
             sigma = 0.0 if semiangle else SEMIANGLE_SIGMA
-            inner = max(acquisition.detector_inner or DETECTOR[0] * a, 1.05 * a)
-            outer = max(acquisition.detector_outer or DETECTOR[1] * a, 1.5 * inner)
+            inner, outer = self._detector(acquisition, a)
             known = bool(voltage and semiangle)
             optics = Optics(v, a, sigma, inner, outer, "fitted" if not known else "user" if given else "file")
             if not any(optics.voltage_eV == other.voltage_eV for other in found):
                 found.append(optics)
         return tuple(found)
+
+    def _detector(self, acquisition: Acquisition, semiangle: float) -> tuple[float, float]:
+        if self.detector_mrad is not None:
+            inner, outer = (angle * MRAD for angle in self.detector_mrad)
+            if not semiangle < inner < outer:
+                raise UsageError(
+                    f"--detector {self.detector_mrad[0]:g} {self.detector_mrad[1]:g} with a semiangle of "
+                    f"{semiangle / MRAD:g} mrad; expected semiangle < inner < outer (annular dark field)"
+                )
+            return inner, outer
+        inner = max(acquisition.detector_inner or DETECTOR[0] * semiangle, 1.05 * semiangle)
+        return inner, max(acquisition.detector_outer or DETECTOR[1] * semiangle, 1.5 * inner)
 
     def as_dict(self) -> dict[str, object]:
         """The settings as they are written with a result."""

@@ -1,7 +1,7 @@
 """Fourier coefficients of points anywhere in a rectangular, periodic field: a non-uniform FFT of type 1.
 
 Points are spread over a grid with a Kaiser-Bessel window, whose Fourier transform is divided out again.
-Source: Beatty, Nishimura and Pauly, IEEE Trans. Med. Imaging 24 (2005) 799, eqs. 4 and 5.
+Source: Beatty, Nishimura and Pauly, IEEE Trans. Med. Imaging 24 (2005) 799 (window and beta).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float64]
 FloatImage = NDArray[np.float32]
 SpectrumArray = NDArray[np.complex64]
 
-# Window of 8 grid steps at 1.5 times the Nyquist rate: 1e-6 of aliasing, by the source's eq. 5 for beta.
+# Window of 8 grid steps at 1.5 times the Nyquist rate: 1e-6 of aliasing, with the source's beta.
 _WIDTH = 8
 _OVERSAMPLING = 1.5
 _BETA = math.pi * math.sqrt(_WIDTH**2 / _OVERSAMPLING**2 * (_OVERSAMPLING - 0.5) ** 2 - 0.8)

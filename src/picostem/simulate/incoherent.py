@@ -10,9 +10,9 @@ The image (detected fraction of the beam at probe position r) is the sum over at
 | u_Z, s | rms thermal displacement and source size along one axis, Å |
 | O | `probe_transfer`, expanded to first order in z about the middle of each plane of atoms |
 
-There is no multiple scattering and no interference between atoms; tests/simulate/test_multislice.py states what that
-costs. Perfect layers are drawn as Fourier series (`simulate_periodic`), any other atoms by a non-uniform FFT
-(`simulate_atoms`).
+Two atoms on one column of a layer interfere, which counts as a scatterer of its own (see `column`). There is no other
+interference and no multiple scattering; tests/simulate/test_multislice.py states what that costs. Perfect layers are
+drawn as Fourier series (`simulate_periodic`), any other atoms by a non-uniform FFT (`simulate_atoms`).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ FloatImage = NDArray[np.float32]
 ComplexArray = NDArray[np.complex128]
 
 PLANE_THICKNESS = 4.0
-"""Å. Atoms no further apart in depth share one transfer and its slope; the second-order term is then below 1 % of the
-signal at any frequency while the depth of focus, wavelength/semiangle², exceeds 40 Å."""
+"""Å. Atoms no further apart in depth share one transfer and its slope. The second-order term is then some 0.1 % of the
+signal, for a depth of focus, wavelength/semiangle², of 40 Å."""
 MARGIN = 10.0
 """Å around the image in which atoms still count; their probe tails further out hold about 1 % of the beam."""
 # Polar grid of the transfer that finite specimens are interpolated from: radii, azimuths over half a turn.

@@ -23,7 +23,7 @@ class Microscope:
         semiangle: convergence semiangle.
         detector_inner, detector_outer: half angles of the annular detector; inner > semiangle.
         defocus: Å, equal to -C10.
-        C12, phi12, C21, phi21, C30: twofold astigmatism, coma (Krivanek's, without the factor 3), spherical aberration.
+        C12, phi12, C21, phi21, C30: twofold astigmatism, coma and spherical aberration, as in chi.
         source_fwhm: full width at half maximum of the Gaussian source at the specimen.
 
     Raises:

@@ -64,7 +64,9 @@ def _lens(g: FloatArray, k_max: float, nodes: int) -> tuple[FloatArray, FloatArr
     return u.reshape(n, -1), np.repeat(v, nodes, axis=1), weight.reshape(n, -1)
 
 
-def _phase_terms(qx: FloatArray, qy: FloatArray, gx: FloatArray, gy: FloatArray, wavelength: float) -> FloatArray:
+def _phase_terms(
+    qx: FloatArray, qy: FloatArray, gx: FloatArray | float, gy: FloatArray | float, wavelength: float
+) -> FloatArray:
     """chi(q + g/2) - chi(q - g/2) per unit of C10, C12a, C12b, C21a, C21b, C30; shape (..., 6)."""
     px, py, mx, my = qx + gx / 2, qy + gy / 2, qx - gx / 2, qy - gy / 2
     p2, m2 = px**2 + py**2, mx**2 + my**2
@@ -104,11 +106,35 @@ class ApertureOverlap:
 
     def expansion(self, aberrations: Aberrations) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
         """O, shape (n,), dO/dC for C in ABERRATIONS, shape (5, n), and d²O/(dC10 dC), shape (5, n)."""
-        a = aberrations
-        phase = self._terms @ np.array([a.C10, a.C12a, a.C12b, a.C21a, a.C21b, a.C30])
+        phase = self._terms @ _vector(aberrations)
         parts = np.stack([self._weight * np.cos(phase), self._weight * np.sin(phase)], axis=1) @ self._moments
         sums = (parts[:, 0] + 1j * parts[:, 1]).T
         return sums[0], 1j * sums[1:6], -sums[6:]
+
+
+def aperture_overlap_nodes(
+    g: FloatArray, wavelength: float, semiangle: float, aberrations: Aberrations, nodes: int = NODES
+) -> tuple[FloatArray, FloatArray, ComplexArray]:
+    """Quadrature of integrals over k in the overlap of the apertures at k and k + g, with the aberrations' phase.
+
+    Args:
+        g: one spatial frequency, image frame, 1/Å, shape (2,).
+        wavelength: Å. semiangle: rad. aberrations: Å.
+
+    Returns:
+        kx, ky, 1/Å, and weights that hold exp(i [chi(k + g) - chi(k)]) / (pi k_max²), each shape (nodes²,).
+    """
+    k_max = semiangle / wavelength
+    length = float(np.hypot(*g))
+    u, v, weight = (part[0] for part in _lens(np.array([length]), k_max, nodes))
+    ex, ey = g / length if length > 0 else np.array([1.0, 0.0])
+    qx, qy = u * ex - v * ey, u * ey + v * ex
+    phase = _phase_terms(qx, qy, g[0], g[1], wavelength) @ _vector(aberrations)
+    return qx - g[0] / 2, qy - g[1] / 2, weight / (np.pi * k_max**2) * np.exp(1j * phase)
+
+
+def _vector(a: Aberrations) -> FloatArray:
+    return np.array([a.C10, a.C12a, a.C12b, a.C21a, a.C21b, a.C30])
 
 
 def probe_transfer(

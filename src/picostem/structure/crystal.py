@@ -1,6 +1,6 @@
 """Crystal structures from files (CIF, POSCAR, xyz through ASE), checked before anything is computed with them.
 
-A file may be broken or hostile: its size, the counts that it declares and the cell are bounded before they are believed.
+A file may be broken or hostile: its size, the counts that it declares and its cell are bounded before they are used.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ def read_crystal(path: Path) -> Atoms:
         # The readers warn of harmless things, such as a crystal system given twice; what matters is checked below.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # Of a row that it leaves out, though, the CIF reader also only warns.
+            warnings.filterwarnings("error", message="Wrong number")
             atoms = read(text)
         return _checked(atoms)
     except StructureError as error:
@@ -104,9 +106,23 @@ def _read_cif(text: str) -> Atoms:
     if partial or groups:
         what = f"occupancies of {partial[0]}" if partial else "disorder groups"
         raise StructureError(f"the structure is disordered ({what}): give an ordered model")
-    # Occupancies are all 1 from here on, so that two atoms on one site are an error and not a mixture.
+    if not all(float(value) > 0 for value in block.get_cellpar() or []):
+        raise StructureError(f"cell lengths and angles must be positive, got {block.get_cellpar()}")
     atoms: Atoms = block.get_atoms(fractional_occupancies=False)
+    _check_sites(block.get_unsymmetrized_structure(), atoms)
     return atoms
+
+
+def _check_sites(listed: Atoms, atoms: Atoms) -> None:
+    """Every site of the file must be there: of two elements on one site, the reader keeps the first."""
+    if atoms.cell.rank < 3:
+        return
+    apart = (listed.positions[:, None] - atoms.positions) @ np.linalg.inv(atoms.cell.array)
+    distance = np.linalg.norm((apart - np.round(apart)) @ atoms.cell.array, axis=-1)
+    for symbol, row in zip(listed.symbols, distance, strict=True):
+        found = atoms.symbols[int(row.argmin())]
+        if found != symbol:
+            raise StructureError(f"the structure is disordered ({found} and {symbol} share a site)")
 
 
 def _listed(block: Any, tag: str) -> list[Any]:
@@ -158,7 +174,9 @@ def _checked(atoms: Atoms) -> Atoms:
         raise StructureError("contains atoms of an unknown element")
     atoms = _with_full_cell(atoms)
     lengths = atoms.cell.lengths()
-    heights = 1 / np.linalg.norm(atoms.cell.reciprocal(), axis=1)
+    areas = np.linalg.norm(np.cross(atoms.cell.array[[1, 2, 0]], atoms.cell.array[[2, 0, 1]]), axis=1)
+    # 1e-9 Å²: so that parallel vectors, which span no area, have no height instead of a division by zero.
+    heights = atoms.cell.volume / np.maximum(areas, 1e-9)
     if not (heights.min() > BOX_LIMITS[0] and lengths.max() < BOX_LIMITS[1]):
         raise StructureError(
             f"cell vectors must be {BOX_LIMITS[0]} to {BOX_LIMITS[1]:g} Å long and not almost parallel, got lengths "
@@ -172,15 +190,15 @@ def _checked(atoms: Atoms) -> Atoms:
 
 
 def _with_full_cell(atoms: Atoms) -> Atoms:
-    cell, periodic = atoms.cell.array.copy(), atoms.pbc.copy()
+    cell, periodic, empty = atoms.cell.array.copy(), atoms.pbc.copy(), atoms.cell.lengths() == 0
     if atoms.cell.rank == 3:
         # A file that says nothing of periodicity is a crystal.
         periodic = periodic if periodic.any() else np.ones(3, dtype=bool)
-    elif atoms.cell.rank == 2 and (missing := int(np.argmin(atoms.cell.lengths()))) is not None:
-        normal = np.cross(*np.delete(cell, missing, axis=0))
+    elif atoms.cell.rank == 2 and empty.any():
+        normal = np.cross(*cell[~empty])
         normal /= np.linalg.norm(normal)
-        cell[missing] = normal * (np.ptp(atoms.positions @ normal) + 20.0)
-        periodic = np.arange(3) != missing
+        cell[empty] = normal * (np.ptp(atoms.positions @ normal) + 20.0)
+        periodic = ~empty
     else:
         raise StructureError('has no cell: an xyz file needs Lattice="ax ay az bx by bz cx cy cz" in its second line')
     return Atoms(atoms.numbers, positions=atoms.positions, cell=cell, pbc=periodic)

@@ -1,7 +1,7 @@
 """Which stackings look the same: the one owner of that question.
 
-A stack of two layers is P1 at (1, 0) and P2 at (R, D): R the twist, D the slip. An isometry (W, t) that lays a projected
-layer on itself, or one layer on the other, changes the description and not the image:
+A stack of two layers is P1 at (1, 0) and P2 at (R, D): R the twist, D the slip. An isometry (W, t) that lays a
+projected layer on itself, or one layer on the other, changes the description and not the image:
 
     layer 1 seen through (W1, t1), layer 2 through (W2, t2):     R' = W1ᵀ R W2,  D' = W1ᵀ (D + R t2 - t1)
     the layers exchanged, P2 = (m, s) P1 and P1 = (n, u) P2:     R' = mᵀ Rᵀ n,   D' = -mᵀ Rᵀ (D + R s - u)

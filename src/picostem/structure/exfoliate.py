@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import spglib
 from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
@@ -22,14 +21,15 @@ from picostem.errors import StructureError
 from picostem.structure.crystal import find_neighbours, read_crystal
 from picostem.structure.lattice import reduced, refined
 from picostem.structure.monolayer import Monolayer
-from picostem.structure.symmetry import TOLERANCE, folded
+from picostem.structure.symmetry import TOLERANCE, Projection, folded, matching_shifts
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-BOND_SCALES = (1.2, 1.25, 1.15, 1.1)
-"""A bond is shorter than this times the sum of the covalent radii (B. Cordero et al., Dalton Trans. 2832 (2008)). In
-layers it ranges up to 1.15 (Bi2Te3); across the gap from 1.25 (PdTe2) upwards. The first that gives layers only counts."""
+BOND_SCALES = (1.2, 1.15, 1.1, 1.25)
+"""A bond is shorter than this times the sum of the covalent radii (B. Cordero et al., Dalton Trans. 2832 (2008)).
+Within layers bonds reach 1.14 (Bi2Te3), across the gap they begin at 1.21 (PdTe2). The first that gives only layers
+counts."""
 
 EMPTY = 5.5
 """Å between the nuclei of two layers above which they are no neighbours: van der Waals gaps are 2.5 to 3.7 Å."""
@@ -194,17 +194,12 @@ def _up(crystal: Atoms, normal: FloatArray) -> FloatArray:
 
 def _primitive(layer: Atoms, cell: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
     """The smallest cell of a layer, and which atoms to keep: one of each set of translated copies."""
-    box = np.zeros((3, 3))
-    # 20 Å of empty space: no translation along the normal can be found across it.
-    box[:2, :2], box[2, 2] = cell, np.ptp(layer.positions[:, 2]) + 20.0
-    scaled = layer.positions @ np.linalg.inv(box)
-    found = spglib.get_symmetry((box.tolist(), scaled.tolist(), layer.numbers.tolist()), symprec=TOLERANCE)
-    if found is None:
-        raise StructureError("its symmetry could not be found: are atoms missing or doubled?")
-    pure = (found["rotations"] == np.eye(3, dtype=int)).all(axis=(1, 2))
-    translations = found["translations"][pure]
-    smallest = refined(cell, (translations @ box)[:, :2])
-    return smallest, folded(layer.positions, layer.numbers, smallest, len(translations))
+    whole = Projection(reduced(cell), layer.positions, np.array(layer.symbols, dtype=np.str_))
+    shifts = np.array([shift for _, shift in matching_shifts(np.eye(3), whole, whole, TOLERANCE)])
+    in_plane = shifts[np.abs(shifts[:, 2]) <= TOLERANCE, :2]
+    smallest = refined(cell, in_plane)
+    copies = round(abs(float(np.linalg.det(cell) / np.linalg.det(smallest))))
+    return smallest, folded(whole.points, whole.species, smallest, copies)
 
 
 def _spacing(sheets: list[_Sheet], index: int) -> tuple[float, str]:

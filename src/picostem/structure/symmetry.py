@@ -41,7 +41,10 @@ class Operation:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Atoms seen along the normal: reduced primitive cell (2, 2), points (sites, 2) in Å, species (sites,)."""
+    """Atoms of a plane lattice: reduced cell (2, 2), points in Å, species (sites,).
+
+    Points have shape (sites, 2), seen along the normal, or (sites, 3) with heights.
+    """
 
     cell: FloatArray
     points: FloatArray
@@ -72,7 +75,8 @@ def projection(monolayer: Monolayer) -> Projection:
     )
     translations = [shift for _, shift in matching_shifts(np.eye(2), whole, whole, TOLERANCE)]
     cell = refined(whole.cell, np.array(translations))
-    kept = folded(whole.points, whole.species, cell, len(translations))
+    copies = round(abs(float(np.linalg.det(whole.cell) / np.linalg.det(cell))))
+    kept = folded(whole.points, whole.species, cell, copies)
     return Projection(cell, whole.points[kept], whole.species[kept])
 
 
@@ -106,6 +110,7 @@ def matching_shifts(
 ) -> Iterator[tuple[float, FloatArray]]:
     """Each shift t for which matrix · r + t lays source on target modulo the target's lattice, with its largest miss.
 
+    The matrix has as many rows as the points have coordinates, and turns the plane only.
     The shift is the mean over the atoms, so that errors of single coordinates average out.
     """
     names, counts = np.unique(source.species, return_counts=True)
@@ -121,13 +126,8 @@ def matching_shifts(
             yield float(np.linalg.norm(misses, axis=1).max()), shift - misses.mean(axis=0)
 
 
-def folded(
-    points: FloatArray, species: NDArray[np.str_] | NDArray[np.int_], cell: FloatArray, copies: int
-) -> NDArray[np.intp]:
-    """Which atoms to keep when each is there `copies` times modulo a smaller cell.
-
-    Points have shape (n, 2), or (n, 3) with a height that must agree too.
-    """
+def folded(points: FloatArray, species: NDArray[np.str_], cell: FloatArray, copies: int) -> NDArray[np.intp]:
+    """Which atoms to keep when each is there `copies` times modulo a smaller cell; points as in `Projection`."""
     kept: list[int] = []
     free = np.ones(len(points), dtype=bool)
     while free.any():
@@ -142,7 +142,7 @@ def folded(
 
 
 def _nearest(differences: FloatArray, cell: FloatArray) -> FloatArray:
-    """The shortest equivalent of vectors that are shorter than half the cell; what is longer stays too long to count."""
+    """The shortest equivalent of vectors shorter than half the cell; what is longer stays too long to count."""
     coordinates = differences[..., :2] @ np.linalg.inv(cell)
     planar = (coordinates - np.round(coordinates)) @ cell
     return np.concatenate([planar, differences[..., 2:]], axis=-1)

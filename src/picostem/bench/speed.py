@@ -1,0 +1,157 @@
+"""`picostem bench speed`: seconds and memory on this machine, beside those of the plainest code for the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.bench.naive import direct_sum, fit_window
+from picostem.bench.table import Table
+from picostem.errors import DataError
+from picostem.image import Image
+from picostem.resolve.lattice import power_spectrum
+from picostem.resolve.orient import Setting, find_setting
+from picostem.resolve.settings import Settings
+from picostem.resolve.windows import fit_grid
+from picostem.simulate import AcquisitionSettings, Microscope, simulate_periodic, simulate_stack, write_simulation
+from picostem.simulate.synthesis import pixel_axes
+from picostem.structure import Stack, load_monolayer
+
+MATERIAL = "ReS2"
+PIXEL_SIZE, WINDOW = 0.117, 20.0  # Å
+MICROSCOPE = {"voltage_kV": 300.0, "semiangle_mrad": 21.3, "detector_mrad": (39.0, 200.0)}
+PUBLISHED_WINDOWS, PUBLISHED_IMAGE = 15.6, 2.0  # windows/s of TED-Gen's network; seconds of Computem's fastest, 1024²
+STRIP = 8  # rows that the direct sum is timed on
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes to measure at: sides of images in pixels, the grid of windows (rows, columns), how many naive ones."""
+
+    map_side: int
+    grid: tuple[int, int]
+    naive_windows: int
+    noise_free_side: int
+    shell_side: int
+    large_side: int
+
+
+FULL = Scale(1024, (50, 75), 5, 1024, 512, 4096)
+QUICK = Scale(320, (4, 6), 1, 128, 320, 400)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measurement; `target` and `beside` are words."""
+
+    name: str
+    value: float
+    unit: str
+    target: str
+    beside: str = ""
+
+
+def measure(scale: Scale) -> list[Figure]:
+    """All figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        return [*_windows(scale), *_noise_free(scale), *_shell(scale, Path(folder)), *_large(scale, Path(folder))]
+
+
+def table(figures: list[Figure]) -> Table:
+    """The figures with their targets."""
+    rows = tuple((f.name, f"{f.value:.3g}", f.unit, f.target, f.beside) for f in figures)
+    return Table("Speed and memory", ("what", "measured", "unit", "target", "beside"), rows)
+
+
+def as_dict(figures: list[Figure]) -> dict[str, Any]:
+    """For JSON."""
+    return {"figures": [{"name": f.name, "value": f.value, "unit": f.unit, "target": f.target} for f in figures]}
+
+
+def example(side: int, seed: int = 1) -> tuple[Image, dict[str, Any]]:
+    """A simulated image of a bilayer at the usual dose, side × side pixels, with its truth."""
+    stack = Stack.bilayer(load_monolayer(MATERIAL), (1.45, -2.8))
+    microscope = Microscope.from_lab_units(**MICROSCOPE, defocus_A=8.0, C12_A=6.0, source_fwhm_A=0.6)  # type: ignore[arg-type]
+    rng = np.random.default_rng(seed)
+    return simulate_stack(stack, microscope, AcquisitionSettings(), (side, side), PIXEL_SIZE, rng, rotation=0.4)
+
+
+def prepare(image: Image) -> tuple[NDArray[np.float32], Setting]:
+    """The image without its mean, and the setting that the map starts from."""
+    data = image.data - np.float32(image.data.mean(dtype=np.float64))
+    layer = load_monolayer(MATERIAL)
+    optics = Settings(MATERIAL).optics(image.acquisition)
+    setting = find_setting(data, power_spectrum(data), (layer, layer), PIXEL_SIZE, WINDOW, optics)
+    if setting is None:
+        raise DataError("the simulated image was not recognised: nothing to measure")
+    return data, setting
+
+
+def _windows(scale: Scale) -> Iterator[Figure]:
+    data, setting = prepare(example(scale.map_side)[0])
+    starts = [np.rint(np.linspace(0, scale.map_side - setting.window, n)).astype(np.int64) for n in scale.grid]
+    slips = setting.fit.state.slips[:1, 0]
+    count = scale.grid[0] * scale.grid[1]
+    fast = _seconds(lambda: fit_grid(data, setting, slips, (starts[0], starts[1]))) / count
+    corners = [(int(starts[0][i]), int(starts[1][i])) for i in range(scale.naive_windows)]
+    slow = _seconds(lambda: [fit_window(data, setting, c, slips[0]) for c in corners]) / len(corners)
+    beside = f"plain least squares {1 / slow:.3g}/s, {slow / fast:.0f} times slower; TED-Gen {PUBLISHED_WINDOWS}/s"
+    yield Figure(f"map, {count} windows of 2 nm", 1 / fast, "windows/s", f"> {PUBLISHED_WINDOWS}", beside)
+
+
+def _noise_free(scale: Scale) -> Iterator[Figure]:
+    side = scale.noise_free_side
+    stack = Stack.bilayer(load_monolayer(MATERIAL), (1.45, -2.8))
+    microscope = Microscope.from_lab_units(**MICROSCOPE, source_fwhm_A=0.6)  # type: ignore[arg-type]
+    x, y = pixel_axes((side, side), PIXEL_SIZE)
+    fast = _seconds(lambda: simulate_periodic(stack, microscope, (side, side), PIXEL_SIZE))
+    slow = _seconds(lambda: direct_sum(stack, microscope, x, y[:STRIP])) * side / STRIP
+    beside = f"direct sum {slow:.3g} s (from {STRIP} rows), {slow / fast:.0f} times slower; Computem 2 to 5 s"
+    yield Figure(f"noise-free image, {side}²", fast, "s", f"< {PUBLISHED_IMAGE:g}", beside)
+
+
+def _shell(scale: Scale, folder: Path) -> Iterator[Figure]:
+    yield Figure("picostem --help", _seconds(lambda: _picostem("--help")), "s", "< 0.4")
+    side = scale.shell_side
+    path, _ = write_simulation(folder, "shell", *example(side))
+    arguments = ("resolve", str(path), "--material", MATERIAL, "--out", str(folder / "out"))
+    seconds = _seconds(lambda: _picostem(*arguments))
+    yield Figure(f"picostem resolve, {side}², all files", seconds, "s", "< 10")
+
+
+def _large(scale: Scale, folder: Path) -> Iterator[Figure]:
+    side = scale.large_side
+    path, _ = write_simulation(folder, "large", *example(side))
+    took = json.loads(_python("-m", "picostem.bench.peak", str(path), MATERIAL))
+    beside = f"{took['windows']} windows, verdict {took['verdict']}"
+    yield Figure(f"image of {side}² mapped", took["seconds"], "s", "< 60", beside)
+    if took["bytes"] is not None:
+        yield Figure(f"image of {side}² mapped, memory", took["bytes"] / 2**30, "GiB", "< 4")
+
+
+def _picostem(*arguments: str) -> str:
+    return _python("-m", "picostem", *arguments)
+
+
+def _python(*arguments: str) -> str:
+    """Standard output of Python run with these arguments."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DataError(f"{' '.join(arguments)} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

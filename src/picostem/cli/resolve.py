@@ -1,0 +1,158 @@
+"""`picostem resolve`: images in, results out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from picostem.cli.document import STDOUT, write_document
+from picostem.cli.failure import Failed, explain, say
+from picostem.errors import DataError, OutputError, PicostemError, UsageError
+
+if TYPE_CHECKING:
+    from picostem.resolve.result import Result
+    from picostem.resolve.settings import Settings
+
+
+def resolve(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images: dm3, dm4, emd, tif, mrc, npy, png ...")],
+    material: Annotated[
+        str, typer.Option("--material", "-m", help="Built-in name (see `picostem materials`), CIF, POSCAR or xyz file.")
+    ],
+    pixel_size: Annotated[
+        float | None, typer.Option(metavar="Å", help="Å per pixel; else the file's, else found from the lattice.")
+    ] = None,
+    voltage: Annotated[float | None, typer.Option(metavar="kV", help="Else the file's, else fitted.")] = None,
+    semiangle: Annotated[
+        float | None, typer.Option(metavar="mrad", help="Convergence semiangle; else the file's, else fitted.")
+    ] = None,
+    window: Annotated[float, typer.Option(metavar="nm", help="Side of the map's windows.")] = 2.0,
+    stride: Annotated[float, typer.Option(metavar="nm", help="Distance between the windows' centres.")] = 1.0,
+    layers: Annotated[
+        Literal["auto", "1", "2"], typer.Option(help="Number of layers, or auto to let the image decide.")
+    ] = "auto",
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Data set of a file that holds several, by name or number.")
+    ] = None,
+    frame: Annotated[int | None, typer.Option(metavar="N", help="Frame of a series or movie, from 0.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for the files; default FILE's name with .picostem. Of several: one in it for each."
+        ),
+    ] = None,
+    json: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the result as JSON (- is standard output), and nothing else unless --out is given. Several "
+            "files make an array of those that could be resolved.",
+        ),
+    ] = None,
+) -> None:
+    """Resolve the stacking that images show: slip with its error, map, figure, model, report."""
+    from picostem.resolve.settings import Settings
+    from picostem.structure import load_monolayer
+
+    settings = Settings(material, pixel_size, voltage, semiangle, window, stride, layers)
+    load_monolayer(material)  # said once, not for every file
+    if frame is not None and frame < 0:
+        raise UsageError(f"--frame is {frame}; frames are counted from 0")
+    places = plan(files, out, json)
+    jobs = [Job(file, folder, dataset, frame) for file, folder in zip(files, places, strict=True)]
+    results, code = _resolve_all(jobs, settings, to_stderr=json == STDOUT, keep=json is not None)
+    if json is not None and (results or len(files) > 1):
+        write_document(results if len(files) > 1 else results[0], json)
+    if code:
+        raise Failed(code)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to resolve; `folder` is None where only JSON is wanted."""
+
+    file: Path
+    folder: Path | None
+    dataset: str | None
+    frame: int | None
+
+
+def plan(files: list[Path], out: Path | None, json: str | None) -> list[Path | None]:
+    """Folder for each file's results; a place that cannot be written to is found before anything is computed.
+
+    Raises:
+        UsageError: two files have one folder, or the JSON file would replace an image.
+        OutputError: a folder cannot be made, or the JSON file not be written.
+    """
+    if json is not None and json != STDOUT:
+        target = Path(json).expanduser()
+        if any(target.resolve() == file.resolve() for file in files):
+            raise UsageError(f"--json {json} would replace the image: give another name")
+        if target.is_dir():
+            raise OutputError(f"cannot write {json}: it is a folder; give the name of a file")
+        _check_place(target.parent, made=False)
+    if json is not None and out is None:
+        return [None] * len(files)
+    folders = [out.expanduser()] if out and len(files) == 1 else [(out or Path()) / f"{f.stem}.picostem" for f in files]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            same = " and ".join(str(file) for file, other in zip(files, folders, strict=True) if other == folder)
+            raise UsageError(f"{same} would both write to {folder}: resolve them one by one, each with its own --out")
+        _check_place(folder, made=True)
+    return list(folders)
+
+
+def _check_place(folder: Path, made: bool) -> None:
+    """Whether a folder is there, or (`made`) can be made, and written to."""
+    import os
+
+    nearest = folder
+    while made and not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        why = "a file" if nearest.exists() else "missing"
+        raise OutputError(f"cannot write to {folder}: {nearest} is {why}; give another place")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write to {folder}: no permission in {nearest}; give another place")
+
+
+def _resolve_all(jobs: list[Job], settings: Settings, to_stderr: bool, keep: bool) -> tuple[list[dict[str, Any]], int]:
+    """JSON forms of all results, if they are to be kept, and the exit code; a bad file does not stop the others."""
+    from picostem.cli.summary import summarise
+    from picostem.cli.watch import watch
+
+    results, code = [], 0
+    with watch() as progress:
+        for index, job in enumerate(jobs):
+            progress.begin(job.file.name, index, len(jobs))
+            try:
+                result = _resolve_one(job, settings, progress.report)
+            except (PicostemError, MemoryError) as error:
+                if len(jobs) == 1:
+                    raise
+                progress.pause()
+                say(explain(error, str(job.file)))
+                code = DataError.exit_code
+                continue
+            progress.pause()
+            typer.echo(summarise(result, job.file, job.folder), err=to_stderr)
+            if keep:
+                results.append(result.as_dict())
+    return results, code
+
+
+def _resolve_one(job: Job, settings: Settings, report: Any) -> Result:
+    from picostem.files import read_image
+    from picostem.pipeline import resolve_with
+
+    result = resolve_with(read_image(job.file, job.dataset, job.frame), settings, report)
+    if job.folder is not None:
+        from picostem.report import save_result
+
+        report("figure and files", 0, 0)
+        save_result(result, job.folder)
+    return result
+

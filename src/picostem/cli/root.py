@@ -1,0 +1,90 @@
+"""The `picostem` command: its subcommands, and how each way of ending becomes an exit code.
+
+    0    done (a verdict "unresolved" is an answer, too)
+    1    the data cannot be used or the result cannot be written; of several files, at least one
+    2    the request is wrong
+    130  interrupted
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from picostem.cli import bench, resolve, show, simulate
+from picostem.cli.failure import Failed, explain, say, silence_stdout
+from picostem.errors import PicostemError
+from picostem.version import VERSION
+
+app = typer.Typer(
+    help="Atomic structure at van der Waals interfaces from one electron-microscope image, with error bars.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # importing rich would double the time that --help takes
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("resolve", no_args_is_help=True)(resolve.resolve)
+app.command("simulate", no_args_is_help=True)(simulate.simulate)
+app.command("materials")(show.materials)
+app.command("info", no_args_is_help=True)(show.info)
+app.add_typer(bench.app, name="bench")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"picostem {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options that stand before the command; they act by their callbacks."""
+
+
+def main() -> NoReturn:
+    """Run the command line and leave Python with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; whatever goes wrong is said in one line on standard error. Returns the exit code.
+
+    The environment variable PICOSTEM_TRACEBACK=1 shows where an unforeseen error came from instead.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # Å and ± on a terminal that knows neither
+    try:
+        outcome = app(args=list(arguments), prog_name="picostem", standalone_mode=False)
+        sys.stdout.flush()
+    except Failed as failed:
+        return failed.exit_code
+    except BrokenPipeError:
+        silence_stdout()
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
+    except (PicostemError, typer.TyperException) as error:
+        say(explain(error))
+        return error.exit_code
+    except Exception as error:
+        if os.environ.get("PICOSTEM_TRACEBACK"):
+            raise
+        say(explain(error))
+        silence_stdout()
+        return 1
+    code = outcome if isinstance(outcome, int) else 0
+    return _interrupted() if code == 130 else code
+
+
+def _interrupted() -> int:
+    say("interrupted; nothing half-written is left")
+    return 130

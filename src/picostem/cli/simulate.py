@@ -1,0 +1,129 @@
+"""`picostem simulate`: an image of a stack as a microscope would record it, with the truth about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from picostem.errors import UsageError
+
+if TYPE_CHECKING:
+    from picostem.simulate.experiment import Damage
+    from picostem.structure import Monolayer, Stack
+
+Pair = tuple[float, float]
+MAX_LAYERS = 20
+
+
+def simulate(
+    material: Annotated[str, typer.Argument(help="Built-in name, CIF, POSCAR or xyz file.")],
+    slip: Annotated[
+        Pair | None, typer.Option(metavar="X Y", help="Slip of each layer against the one below, Å, crystal frame.")
+    ] = None,
+    slip_frac: Annotated[Pair | None, typer.Option(metavar="DA DB", help="The same in units of a and b.")] = None,
+    twist: Annotated[float, typer.Option(metavar="DEG", help="Of each layer against the one below.")] = 0.0,
+    layers: Annotated[int, typer.Option(min=1, max=MAX_LAYERS, help="Number of layers.")] = 2,
+    pixel_size: Annotated[float, typer.Option(metavar="Å", help="Å per pixel.")] = 0.117,
+    size: Annotated[str, typer.Option(metavar="N or ROWSxCOLS", help="Of the image, pixels.")] = "512",
+    rotation: Annotated[float, typer.Option(metavar="DEG", help="Of the crystal in the image.")] = 0.0,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Show the crystal from its other side.")] = False,
+    voltage: Annotated[float, typer.Option(metavar="kV")] = 300.0,
+    semiangle: Annotated[float, typer.Option(metavar="mrad", help="Convergence semiangle.")] = 21.3,
+    detector: Annotated[Pair, typer.Option(metavar="INNER OUTER", help="Half angles, mrad.")] = (39.0, 200.0),
+    defocus: Annotated[float, typer.Option(metavar="Å", help="-C10, at layer 1.")] = 0.0,
+    astigmatism: Annotated[Pair, typer.Option(metavar="Å DEG", help="C12 and its angle.")] = (0.0, 0.0),
+    coma: Annotated[Pair, typer.Option(metavar="Å DEG", help="C21 and its angle.")] = (0.0, 0.0),
+    source_fwhm: Annotated[float, typer.Option(metavar="Å", help="Width of the source at the specimen.")] = 0.6,
+    dose: Annotated[float, typer.Option(metavar="N", help="Electrons per Å².")] = 2.6e4,
+    read_noise: Annotated[float, typer.Option(metavar="N", help="Of the detector, counts.")] = 0.0,
+    jitter: Annotated[float, typer.Option(metavar="PX", help="Along the fast scan axis, rms pixels.")] = 0.0,
+    vacancies: Annotated[float, typer.Option(metavar="SHARE", help="Share of the atoms that is missing.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    engine: Annotated[
+        Literal["fast", "multislice"], typer.Option(help='multislice takes minutes and needs pip install "picostem[sim]".')
+    ] = "fast",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.tif", help="Default MATERIAL_simulated.tif; the truth goes beside it.")
+    ] = None,
+) -> None:
+    """Simulate an ADF-STEM image of a stack, with its truth as JSON beside it."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from picostem.physics import DEGREE
+    from picostem.simulate import AcquisitionSettings, Microscope, simulate_stack, write_simulation
+    from picostem.structure import load_monolayer
+
+    layer = load_monolayer(material)
+    stack = _stack(layer, layers, slip, slip_frac, twist * DEGREE)
+    microscope = Microscope.from_lab_units(
+        voltage_kV=voltage,
+        semiangle_mrad=semiangle,
+        detector_mrad=detector,
+        defocus_A=defocus,
+        C12_A=astigmatism[0],
+        phi12_deg=astigmatism[1],
+        C21_A=coma[0],
+        phi21_deg=coma[1],
+        source_fwhm_A=source_fwhm,
+    )
+    recording = AcquisitionSettings(dose=dose, read_noise=read_noise, jitter=jitter)
+    target = _target(out, layer.name)
+    image, truth = simulate_stack(
+        stack,
+        microscope,
+        recording,
+        _shape(size),
+        pixel_size,
+        np.random.default_rng(seed),
+        rotation=rotation * DEGREE,
+        mirrored=mirrored,
+        damage=_damage(vacancies),
+        engine="incoherent" if engine == "fast" else "multislice",
+        name=target.stem,
+    )
+    truth["seeds"] = {"all": seed}
+    tif, text = write_simulation(target.parent, target.stem, replace(image, path=target), truth)
+    typer.echo(f"{tif}: {image.data.shape[0]} × {image.data.shape[1]} pixels; truth in {text}")
+
+
+def _stack(layer: Monolayer, count: int, slip: Pair | None, slip_frac: Pair | None, twist: float) -> Stack:
+    from picostem.structure import Stack
+
+    if slip is not None and slip_frac is not None:
+        raise UsageError("--slip and --slip-frac say the same thing: give one of them")
+    if count == 1 and (slip is not None or slip_frac is not None or twist):
+        raise UsageError("one layer has neither slip nor twist: leave them out, or ask for --layers 2")
+    vector = layer.cell.T @ slip_frac if slip_frac is not None else slip or (0.0, 0.0)
+    return Stack.of([layer] * count, [vector] * (count - 1), [twist] * (count - 1))
+
+
+def _shape(size: str) -> tuple[int, int]:
+    from picostem.image import MAX_SIDE
+
+    parts = size.lower().split("x")
+    numbers = [int(part) for part in parts if part.strip().isdecimal()]
+    if len(numbers) != len(parts) or len(parts) > 2 or not all(1 <= n <= MAX_SIDE for n in numbers):
+        raise UsageError(f"--size is {size!r}; expected 512 or 512x600 (rows x columns), at most {MAX_SIDE} each")
+    return numbers[0], numbers[-1]
+
+
+def _damage(fraction: float) -> Damage | None:
+    if fraction == 0:
+        return None
+    if not 0 < fraction <= 1:
+        raise UsageError(f"--vacancies is {fraction:g}; expected a share from 0 to 1")
+    from picostem.structure import vacancies
+
+    return lambda atoms, rng: vacancies(atoms, fraction, rng)
+
+
+def _target(out: Path | None, name: str) -> Path:
+    if out is None:
+        return Path(f"{name}_simulated.tif")
+    if out.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"--out is {out}; expected the name of a tif file")
+    return out.expanduser().with_suffix(".tif")

@@ -1,0 +1,85 @@
+"""map.parquet: the columns that the schema lays down, their values, and what else the file says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from picostem.physics import DEGREE
+from picostem.report.table import map_columns, write_map
+from picostem.resolve.result import Result
+from picostem.structure import load_monolayer
+
+COLUMNS = (
+    "row col x_A y_A interface slip_x_A slip_y_A slip_a slip_b cov_xx_A2 cov_xy_A2 cov_yy_A2 twist_deg "
+    "twist_sigma_deg chi2 status"
+).split()
+
+
+@pytest.fixture
+def table(slip_result: Result, tmp_path: Path) -> pa.Table:
+    write_map(slip_result, tmp_path / "map.parquet")
+    return parquet.read_table(tmp_path / "map.parquet")
+
+
+def test_columns_and_their_types(table: pa.Table) -> None:
+    assert table.column_names == COLUMNS
+    assert len(table) == 64
+    assert table.schema.field("interface").type == pa.int32()
+    assert table.schema.field("status").type == pa.string()
+    others = [table.schema.field(name).type for name in COLUMNS if name not in ("interface", "status")]
+    assert set(others) == {pa.float64()}
+
+
+def test_values_are_the_maps(table: pa.Table, slip_result: Result) -> None:
+    slip_map = slip_result.map
+    assert slip_map is not None
+    np.testing.assert_array_equal(table["row"], slip_map.row)
+    np.testing.assert_array_equal(table["x_A"], slip_map.position[:, 0])
+    np.testing.assert_array_equal(table["y_A"], slip_map.position[:, 1])
+    np.testing.assert_array_equal(table["cov_xy_A2"], slip_map.covariance[:, 0, 1])
+    np.testing.assert_array_equal(table["status"].to_pylist(), slip_map.status)
+    assert set(table["interface"].to_pylist()) == {1}
+
+
+def test_fractions_make_up_the_slip(table: pa.Table) -> None:
+    a, b = load_monolayer("ReS2").cell
+    rows = [row for row in table.to_pylist() if row["status"] == "ok"]
+    for row in rows:
+        # 1e-12 Å: rounding.
+        np.testing.assert_allclose(
+            row["slip_a"] * a + row["slip_b"] * b, (row["slip_x_A"], row["slip_y_A"]), atol=1e-12
+        )
+
+
+def test_windows_without_slip_have_nulls(table: pa.Table, slip_result: Result) -> None:
+    assert slip_result.map is not None
+    missing = np.isnan(slip_result.map.slip[:, 0]).sum()
+    assert missing > 0
+    for name in ("slip_x_A", "slip_y_A", "slip_a", "slip_b"):
+        assert table[name].null_count == missing
+    assert table["chi2"].null_count == 0
+
+
+def test_metadata_name_schema_version_and_settings(table: pa.Table) -> None:
+    metadata = table.schema.metadata
+    assert metadata[b"picostem.schema"] == b"picostem.result/1"
+    assert metadata[b"picostem.version"] == b"1.2.3"
+    settings = json.loads(metadata[b"picostem.settings"])
+    assert settings["material"] == "ReS2"
+    assert settings["window_nm"] == 2.0
+
+
+def test_the_twist_is_the_interfaces(slip_result: Result) -> None:
+    assert slip_result.map is not None
+    interface = replace(slip_result.interfaces[0], twist=60 * DEGREE, twist_sigma=0.1 * DEGREE)
+    columns = map_columns(slip_result.map, interface, slip_result.layers[0].monolayer)
+    # 1e-12°: rounding of pi.
+    np.testing.assert_allclose(columns["twist_deg"], 60, atol=1e-12)
+    np.testing.assert_allclose(columns["twist_sigma_deg"], 0.1, atol=1e-12)
