@@ -1,10 +1,10 @@
 """Make the larger set of multislice images that `picostem bench slip` is run on: random materials, slips, aberrations, doses.
 
-    python benchmarks/multislice_set.py FOLDER [--count 48] [--seed 20261121]
+    python benchmarks/multislice_set.py FOLDER [--count 42] [--seed 20261121]
 
 Each image is a bilayer of 4 nm, computed by multislice with frozen phonons (the extra "sim") and recorded with a
 random dose, read noise, scan jitter and drift; its truth lies beside it. Images that exist are kept, so that the script
-can be stopped and started again; image number i depends on the seed and i alone. About 20 s each on one core.
+can be stopped and started again; image number i depends on the seed and i alone. About 30 s each on one core.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def make(folder: Path, index: int, seed: int) -> None:
         mirrored=bool(rng.integers(2)),
         origin=tuple(rng.uniform(-3, 3, 2)),
         engine="multislice",
-        multislice=MultisliceSettings(configurations=4),
+        multislice=MultisliceSettings(configurations=16),
         name=name,
     )
     write_simulation(folder, name, image, truth)
@@ -94,7 +94,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=48)
+    parser.add_argument("--count", type=int, default=42)
     parser.add_argument("--seed", type=int, default=20261121)
     arguments = parser.parse_args()
     for index in range(arguments.count):

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from picostem.errors import UsageError
 from picostem.files import check_image, from_array, read_image
 from picostem.image import Image
 from picostem.physics import SIGMA_PER_FWHM
 from picostem.resolve.combine import CommonSlip, common_slip
+from picostem.resolve.interface import aligned_mean
 from picostem.resolve.lattice import Spectrum, power_spectrum
 from picostem.resolve.map import Mapping
 from picostem.resolve.orient import Setting, find_setting, fit_setting
@@ -68,6 +70,12 @@ def resolve(
 
 def resolve_with(image: Image | NDArray[Any] | str | Path, settings: Settings, progress: Stage | None = None) -> Result:
     """`resolve` with its options in a `Settings`."""
+    # the matrices are small: BLAS threads would wait for each other; windows run side by side instead
+    with threadpool_limits(1, user_api="blas"):
+        return _resolve(image, settings, progress)
+
+
+def _resolve(image: Image | NDArray[Any] | str | Path, settings: Settings, progress: Stage | None) -> Result:
     clock = _Clock()
     monolayer = load_monolayer(settings.material)
     taken = read_image(image) if isinstance(image, str | Path) else image
@@ -91,7 +99,7 @@ def resolve_with(image: Image | NDArray[Any] | str | Path, settings: Settings, p
     clock.lap("hypotheses")
 
     if judgement.verdict == "monolayer":
-        return replace(_monolayer(taken, setting, monolayer, settings, judgement), seconds=clock.laps)
+        return replace(_monolayer(data, taken, setting, monolayer, settings, judgement), seconds=clock.laps)
     result = _slip(data, taken, setting, monolayer, settings, judgement, progress, clock)
     return replace(result, seconds=clock.laps)
 
@@ -117,17 +125,20 @@ def _judge(
 
 
 def _monolayer(
-    image: Image, setting: Setting, monolayer: Monolayer, settings: Settings, judgement: Judgement
+    data: NDArray[np.float32],
+    image: Image,
+    setting: Setting,
+    monolayer: Monolayer,
+    settings: Settings,
+    judgement: Judgement,
 ) -> Result:
-    state, cell = setting.fit.state, setting.model.cell
-    slips = (state.slips[:, 0] - np.rint(state.slips[:, 0])) @ cell
-    layer = _layers(setting, monolayer, state.positions[0, 0], np.zeros((1, 2)))
-    second = Alternative(
-        "two layers, nearly eclipsed",
-        -(judgement.monolayer_cost or 0.0),
-        f"|D| = {np.median(np.linalg.norm(slips, axis=1)):.2f} Å",
-    )
-    quality = Quality("fit", setting.fit.chi2_reduced, setting.explained, (second,))
+    """One layer, with the slip that a second, nearly eclipsed one could have."""
+    slips = setting.fit.state.slips[:, 0]
+    near = (slips - np.rint(slips)) @ setting.model.cell
+    fixed = SlipEquivalence(monolayer, frame_fixed=True)
+    common = common_slip(data, setting, aligned_mean(near, fixed), fixed)
+    hidden = _interface(common, shortest(common.slip, reduced(setting.model.cell)), setting, monolayer)
+    second = Alternative("two layers, nearly eclipsed", -(judgement.monolayer_cost or 0.0), "slip as in the interface")
     return Result(
         "monolayer",
         judgement.reason,
@@ -135,9 +146,10 @@ def _monolayer(
         settings,
         VERSION,
         pixel_size_lattice=setting.lattice.pixel_size,
-        layers=layer,
-        microscope=_microscope(setting, setting.fit.state.microscope, setting.fit.microscope_covariance),
-        quality=quality,
+        layers=_layers(setting, monolayer, common.origin, np.zeros((1, 2))),
+        interfaces=(hidden,),
+        microscope=_microscope(setting, common.fit.state.microscope, common.fit.microscope_covariance),
+        quality=Quality("fit", setting.fit.chi2_reduced, setting.explained, (second,)),
     )
 
 
@@ -220,7 +232,7 @@ def _microscope(setting: Setting, microscope: FloatArray, covariance: FloatArray
         semiangle_sigma=float(sigma.get("semiangle", 0.0)),
         source=optics.source,
         defocus=-float(value["C10"]),
-        defocus_sigma=float(sigma["C10"]),
+        defocus_sigma=_two_sided(-float(value["C10"]), float(sigma["C10"]), setting),
         C12=abs(c12),
         C12_sigma=float(np.hypot(sigma["C12a"], sigma["C12b"]) / np.sqrt(2)),
         phi12=float(np.angle(c12) / 2),
@@ -230,6 +242,15 @@ def _microscope(setting: Setting, microscope: FloatArray, covariance: FloatArray
         source_fwhm=float(width / SIGMA_PER_FWHM),
         source_fwhm_sigma=float(sigma["variance"] / (2 * width) / SIGMA_PER_FWHM),
     )
+
+
+def _two_sided(defocus: float, sigma: float, setting: Setting) -> float:
+    """Standard deviation of the defocus when the other side of focus fits nearly as well."""
+    if setting.twin is None:
+        return sigma
+    odds = np.exp(-min(setting.twin.cost / max(1.0, setting.fit.chi2_reduced), 100.0) / 2)
+    share = odds / (1 + odds)
+    return float(np.sqrt(sigma**2 + share * (1 - share) * (setting.twin.defocus - defocus) ** 2))
 
 
 def _simulate_again(

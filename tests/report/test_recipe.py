@@ -40,17 +40,21 @@ def test_any_file_name_survives(slip_result: Result, monkeypatch: pytest.MonkeyP
     result = with_path(slip_result, name)
     command = command_line(result)
     assert command is not None
-    assert name in shlex.split(command)
+    word = shlex.split(command)[2]
+    assert Path(word) == Path(name)
+    assert not word.startswith("-")
     args, _ = run(python_code(result), monkeypatch)
     assert args == (name, "ReS2")
 
 
 def test_settings_that_were_changed_are_given(slip_result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = with_path(slip_result, "a.tif", pixel_size_A=0.125, window_nm=3.0, layers="2")
+    result = with_path(slip_result, "a.tif", pixel_size_A=0.125, detector_mrad=(40.0, 200.0), window_nm=3.0, layers="2")
     command = command_line(result)
-    assert command == "picostem resolve a.tif --material ReS2 --pixel-size 0.125 --window 3 --layers 2"
+    assert (
+        command == "picostem resolve a.tif --material ReS2 --pixel-size 0.125 --detector 40 200 --window 3 --layers 2"
+    )
     _, options = run(python_code(result), monkeypatch)
-    assert options == {"pixel_size_A": 0.125, "window_nm": 3.0, "layers": "2"}
+    assert options == {"pixel_size_A": 0.125, "detector_mrad": (40.0, 200.0), "window_nm": 3.0, "layers": "2"}
     assert Settings(material="ReS2", **options) == result.settings  # type: ignore[arg-type]
 
 

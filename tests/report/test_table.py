@@ -16,10 +16,12 @@ from picostem.report.table import map_columns, write_map
 from picostem.resolve.result import Result
 from picostem.structure import load_monolayer
 
-COLUMNS = (
-    "row col x_A y_A interface slip_x_A slip_y_A slip_a slip_b cov_xx_A2 cov_xy_A2 cov_yy_A2 twist_deg "
-    "twist_sigma_deg chi2 status"
-).split()
+# fmt: off
+COLUMNS = [
+    "row", "col", "x_A", "y_A", "interface", "slip_x_A", "slip_y_A", "slip_a", "slip_b",
+    "cov_xx_A2", "cov_xy_A2", "cov_yy_A2", "twist_deg", "twist_sigma_deg", "chi2", "status",
+]
+# fmt: on
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Case:
         """Signed distance in Å of positions (n, 2) from the stacking boundary, positive on the second slip's side."""
         boundary = self.truth["boundary"]
         angle = boundary["normal_angle_deg"] * DEGREE
-        return (positions - boundary["point_image_A"]) @ np.array([np.cos(angle), np.sin(angle)])
+        return np.asarray((positions - boundary["point_image_A"]) @ np.array([np.cos(angle), np.sin(angle)]))
 
 
 def load_cases(folder: Path) -> list[Case]:

@@ -86,7 +86,7 @@ class Report:
         return {"images": [asdict(row) for row in self.rows], "totals": self.totals()}
 
     def totals(self) -> dict[str, float | int | None]:
-        """Root mean square and largest of error/bound over the slips, coverage, speed; None where nothing was scored."""
+        """What the rows add up to: error against bound, coverage, speed; None where nothing was scored."""
         estimates = [e for row in self.rows for e in row.estimates]
         ratios = np.array([e.error / e.bound for e in estimates if e.bound])
         stated = np.array([e.error / e.sigma for e in estimates])
@@ -153,7 +153,15 @@ def _estimate_cells(e: Estimate | None) -> tuple[str, ...]:
 
 def _window_cells(name: str, w: Windows) -> tuple[str, ...]:
     shares = (f"{100 * w.inside_68:.0f} %", f"{100 * w.inside_95:.0f} %")
-    return (name, str(w.count), number(w.error, 4), number(w.sigma, 4), number(w.bound, 4), number(w.error / w.sigma, 2), *shares)
+    return (
+        name,
+        str(w.count),
+        number(w.error, 4),
+        number(w.sigma, 4),
+        number(w.bound, 4),
+        number(w.error / w.sigma, 2),
+        *shares,
+    )
 
 
 def _shown(value: float | int | None) -> str:

@@ -95,4 +95,3 @@ def boundary_distance(slip_map: SlipMap, case: Case) -> float | None:
         return None
     points = np.concatenate([boundary.points for boundary in slip_map.boundaries])
     return float(np.sqrt(np.mean(case.side(points) ** 2)))
-

@@ -73,6 +73,7 @@ def _resolve(case: Case, given: Given, layers: str) -> Result:
         pixel_size_A=case.truth["image"]["pixel_size_A"] if given.pixel_size else None,
         voltage_kV=microscope.get("kV"),
         semiangle_mrad=microscope.get("semiangle_mrad"),
+        detector_mrad=tuple(microscope["detector_mrad"]) if given.microscope else None,
         layers=layers,  # type: ignore[arg-type]
     )
     image = read_image(case.path)

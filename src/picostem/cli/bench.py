@@ -12,10 +12,10 @@ from picostem.cli.document import STDOUT, write_document
 if TYPE_CHECKING:
     from picostem.bench.table import Table
 
-app = typer.Typer(help="Measure how well and how fast it works.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Measure how well and how fast it works.", rich_markup_mode=None)
 
 
-@app.command("slip", no_args_is_help=True)
+@app.command("slip")
 def slip(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images NAME.tif with their truth NAME.json.")],
     unknown_microscope: Annotated[

@@ -11,14 +11,6 @@ import typer
 from picostem.errors import PicostemError
 
 
-class Failed(Exception):
-    """Something went wrong and has been said already; only the exit code is left to deliver."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
-
-
 def say(message: str) -> None:
     """Print one line on standard error, whatever the message contains."""
     line = " ".join(message.split())
@@ -35,7 +27,7 @@ def explain(error: BaseException, subject: str = "") -> str:
         return text if subject in text else about + text
     if isinstance(error, typer.TyperException):
         path = getattr(getattr(error, "ctx", None), "command_path", "picostem")
-        return f"{error.format_message()} (see `{path} --help`)"
+        return f"{error.format_message().rstrip('.')} (see `{path} --help`)"
     if isinstance(error, MemoryError):
         return f"{about}not enough memory: crop the image, or use a machine with more"
     if isinstance(error, OSError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from picostem.cli.document import STDOUT, write_document
-from picostem.cli.failure import Failed, explain, say
+from picostem.cli.failure import explain, say
 from picostem.errors import DataError, OutputError, PicostemError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def resolve(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images: dm3, dm4, emd, tif, mrc, npy, png ...")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images: dm3, dm4, emd, tif, mrc, npy, png")],
     material: Annotated[
         str, typer.Option("--material", "-m", help="Built-in name (see `picostem materials`), CIF, POSCAR or xyz file.")
     ],
@@ -28,6 +28,10 @@ def resolve(
     voltage: Annotated[float | None, typer.Option(metavar="kV", help="Else the file's, else fitted.")] = None,
     semiangle: Annotated[
         float | None, typer.Option(metavar="mrad", help="Convergence semiangle; else the file's, else fitted.")
+    ] = None,
+    detector: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="INNER OUTER", help="Half angles of the detector, mrad; else the file's, else usual."),
     ] = None,
     window: Annotated[float, typer.Option(metavar="nm", help="Side of the map's windows.")] = 2.0,
     stride: Annotated[float, typer.Option(metavar="nm", help="Distance between the windows' centres.")] = 1.0,
@@ -41,7 +45,8 @@ def resolve(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder for the files; default FILE's name with .picostem. Of several: one in it for each."
+            metavar="DIR",
+            help="Folder for the files, default NAME.picostem; of several images, one in it for each.",
         ),
     ] = None,
     json: Annotated[
@@ -57,7 +62,16 @@ def resolve(
     from picostem.resolve.settings import Settings
     from picostem.structure import load_monolayer
 
-    settings = Settings(material, pixel_size, voltage, semiangle, window, stride, layers)
+    settings = Settings(
+        material,
+        pixel_size_A=pixel_size,
+        voltage_kV=voltage,
+        semiangle_mrad=semiangle,
+        detector_mrad=detector,
+        window_nm=window,
+        stride_nm=stride,
+        layers=layers,
+    )
     load_monolayer(material)  # said once, not for every file
     if frame is not None and frame < 0:
         raise UsageError(f"--frame is {frame}; frames are counted from 0")
@@ -67,7 +81,7 @@ def resolve(
     if json is not None and (results or len(files) > 1):
         write_document(results if len(files) > 1 else results[0], json)
     if code:
-        raise Failed(code)
+        raise typer.Exit(code)
 
 
 @dataclass(frozen=True)
@@ -155,4 +169,3 @@ def _resolve_one(job: Job, settings: Settings, report: Any) -> Result:
         report("figure and files", 0, 0)
         save_result(result, job.folder)
     return result
-

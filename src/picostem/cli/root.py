@@ -1,9 +1,9 @@
 """The `picostem` command: its subcommands, and how each way of ending becomes an exit code.
 
-    0    done (a verdict "unresolved" is an answer, too)
-    1    the data cannot be used or the result cannot be written; of several files, at least one
-    2    the request is wrong
-    130  interrupted
+0    done (a verdict "unresolved" is an answer, too)
+1    the data cannot be used or the result cannot be written; of several files, at least one
+2    the request is wrong
+130  interrupted
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from picostem.cli import bench, resolve, show, simulate
-from picostem.cli.failure import Failed, explain, say, silence_stdout
+from picostem.cli.failure import explain, say, silence_stdout
 from picostem.errors import PicostemError
 from picostem.version import VERSION
 
 app = typer.Typer(
     help="Atomic structure at van der Waals interfaces from one electron-microscope image, with error bars.",
-    no_args_is_help=True,
     rich_markup_mode=None,  # importing rich would double the time that --help takes
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("resolve", no_args_is_help=True)(resolve.resolve)
-app.command("simulate", no_args_is_help=True)(simulate.simulate)
+app.command("resolve")(resolve.resolve)
+app.command("simulate")(simulate.simulate)
 app.command("materials")(show.materials)
-app.command("info", no_args_is_help=True)(show.info)
+app.command("info")(show.info)
 app.add_typer(bench.app, name="bench")
 
 
@@ -50,7 +49,13 @@ def _root(
 
 
 def main() -> NoReturn:
-    """Run the command line and leave Python with its exit code."""
+    """Run the command line and leave Python with its exit code.
+
+    Linear algebra runs in one thread unless the user's environment says otherwise: the matrices are small, and threads
+    that wait for one another on a busy machine made `resolve` six times slower.
+    """
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -63,10 +68,8 @@ def run(arguments: Sequence[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # Å and ± on a terminal that knows neither
     try:
-        outcome = app(args=list(arguments), prog_name="picostem", standalone_mode=False)
+        outcome = app(args=list(arguments) or ["--help"], prog_name="picostem", standalone_mode=False)
         sys.stdout.flush()
-    except Failed as failed:
-        return failed.exit_code
     except BrokenPipeError:
         silence_stdout()
         return 1

@@ -42,7 +42,8 @@ def simulate(
     vacancies: Annotated[float, typer.Option(metavar="SHARE", help="Share of the atoms that is missing.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     engine: Annotated[
-        Literal["fast", "multislice"], typer.Option(help='multislice takes minutes and needs pip install "picostem[sim]".')
+        Literal["fast", "multislice"],
+        typer.Option(help='multislice needs pip install "picostem[sim]".'),
     ] = "fast",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.tif", help="Default MATERIAL_simulated.tif; the truth goes beside it.")

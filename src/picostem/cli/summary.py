@@ -20,15 +20,13 @@ INDENT = "  "
 def summarise(result: Result, file: Path, folder: Path | None) -> str:
     """The result of one file; `folder` is where its files are, None if none were written."""
     head = headline(result)
-    lines = [f"{file}: {head.subject}", f"{head.finding} {head.fractions}".rstrip()]
-    lines += [result.reason] if result.reason else []
-    lines += ["; ".join(head.facts)] if head.facts else []
+    lines = [f"{file}: {head.subject}", f"{head.finding} {head.fractions}", result.reason or "", "; ".join(head.facts)]
     lines += [*_domains(result), *_orientation(result), *_pixel_size(result)]
     lines += [_microscope(result.microscope)] if result.microscope else []
     lines += [f"note: {note}" for note in result.image.notes]
     seconds = f"{result.seconds.get('total', 0.0):.1f} s"
     lines.append(f"{seconds}; {folder}: {', '.join(written_files(result))}" if folder is not None else seconds)
-    return f"\n{INDENT}".join(lines)
+    return f"\n{INDENT}".join(line.strip() for line in lines if line.strip())
 
 
 def _domains(result: Result) -> list[str]:

@@ -21,7 +21,7 @@ MAX_DOMAINS = 5
 
 
 def map_key(result: Result) -> Lines:
-    """What the panels of a slip show."""
+    """What the panels of a slip show, the most important first."""
     slip_map = result.map
     assert slip_map is not None
     counts = status_counts(result)
@@ -31,18 +31,20 @@ def map_key(result: Result) -> Lines:
         ("", f"{counts.get('ok', 0)} ok" + (f"; hatched: {others}" if others else "")),
         ("Error", f"{typical_sigma(slip_map):.3f} Å a window (line on the bar)"),
         ("Spread", f"{result.interfaces[0].slip_spread:.3f} Å beyond the errors"),
-        ("Arrows", "deviation from D, image frame"),
-        ("Ellipses", "95 %: solid a mean, dashed one window"),
-        ("Circles", f"the {len(result.interfaces[0].equivalents)} slips that give this image"),
     ]
-    lines += _probe(result)
     domains = slip_map.domains if len(slip_map.domains) > 1 else ()
     for index, domain in enumerate(domains[:MAX_DOMAINS]):
         x, y = (fixed(float(v), 3) for v in domain.slip)
         lines.append((f"Domain {domain_name(index)}", f"({x}, {y}) Å, {100 * domain.share:.0f} %"))
     if len(domains) > MAX_DOMAINS:
         lines.append(("", f"and {len(domains) - MAX_DOMAINS} more"))
-    return lines
+    return [
+        *lines,
+        *_probe(result),
+        ("Arrows", "deviation from D, image frame"),
+        ("Ellipses", "95 %: solid a mean, dashed one window"),
+        ("Circles", f"the {len(result.interfaces[0].equivalents)} slips that give this image"),
+    ]
 
 
 def _probe(result: Result) -> Lines:

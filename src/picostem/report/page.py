@@ -12,6 +12,7 @@ import numpy as np
 from picostem.physics import DEGREE, KV, MRAD, NM
 from picostem.report.key import MAX_DOMAINS
 from picostem.report.panel_map import domain_name
+from picostem.report.panel_twist import moire_period
 from picostem.report.recipe import command_line, python_code
 from picostem.report.save import FILES, written_files
 from picostem.report.stacking import periodic_cell, resolved_stack
@@ -90,6 +91,10 @@ def _tiles(result: Result) -> list[tuple[str, str, str]]:
         tiles.append(("Error", f"{interface.slip_sigma:.4f}", "Å, one σ"))
         tiles.append(("Physical limit", f"{interface.slip_bound:.4f}", "Å, Cramér-Rao"))
         tiles.append(("Equivalents", str(len(interface.equivalents)), "slips, one image"))
+    if result.verdict == "twist" and result.interfaces:
+        period = moire_period(result.layers[0], result.layers[1])
+        tiles.append(("Error", f"{result.interfaces[0].twist_sigma / DEGREE:.3f}°", "one σ"))
+        tiles.append(("Moiré", f"{period / NM:.2f}" if np.isfinite(period) else "none", "nm, period"))
     if result.quality is not None:
         tiles.append(("Misfit χ²", f"{result.quality.chi2_reduced:.2f}", "per degree of freedom"))
         tiles.append(("Explained", f"{100 * result.quality.explained:.1f} %", "of the Bragg power"))

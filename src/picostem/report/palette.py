@@ -24,8 +24,11 @@ MAGNITUDE, SIGNED = "viridis", "RdBu_r"
 
 DPI = 150
 
+FAMILY = "DejaVu Sans"
+"""Comes with matplotlib, so that the figure looks the same everywhere."""
+
 STYLE: Any = {
-    "font.family": "DejaVu Sans",
+    "font.family": FAMILY,
     "font.size": 9.0,
     "text.color": INK,
     "text.usetex": False,

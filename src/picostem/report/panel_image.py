@@ -74,9 +74,12 @@ def atoms(ax: Axes, layers: Sequence[ResolvedLayer], extent: tuple[float, float,
     for layer, colour in zip(layers, palette.LAYERS, strict=False):
         positions, sites = lattice_points(layer, extent)
         inside = (positions >= (left, bottom)).all(axis=1) & (positions <= (right, top)).all(axis=1)
-        size = (2 * RADIUS * points * relative_radii(layer.monolayer)[sites[inside]]) ** 2
+        radii = relative_radii(layer.monolayer)[sites[inside]]
         x, y = positions[inside].T
-        ax.scatter(x, y, s=size, c=colour, edgecolors="white", linewidths=0.35)
+        # Thin rims on small discs, or they would look white.
+        ax.scatter(
+            x, y, s=(2 * RADIUS * points * radii) ** 2, c=colour, edgecolors="white", linewidths=list(0.5 * radii**3)
+        )
 
 
 def relative_radii(monolayer: Monolayer) -> FloatArray:

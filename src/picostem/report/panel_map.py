@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.colors import Normalize
-from matplotlib.image import PcolorImage
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
@@ -47,7 +46,7 @@ def typical_sigma(slip_map: SlipMap) -> float:
     return float(np.sqrt(np.median(traces))) if ok.any() else 0.0
 
 
-def draw_map(ax: Axes, result: Result, scale: Normalize) -> PcolorImage:
+def draw_map(ax: Axes, result: Result, scale: Normalize) -> QuadMesh:
     """Windows in the colour of their deviation, arrows, hatching where there is no slip, domains and boundaries."""
     slip_map = result.map
     assert slip_map is not None
@@ -80,12 +79,11 @@ def _ok(result: Result) -> NDArray[np.bool_]:
     return np.empty(0, dtype=bool) if result.map is None else result.map.status == "ok"
 
 
-def _paint(ax: Axes, slip_map: SlipMap, length: FloatArray, scale: Normalize) -> PcolorImage:
+def _paint(ax: Axes, slip_map: SlipMap, length: FloatArray, scale: Normalize) -> QuadMesh:
     """The coarse windows as one picture, the fine ones, half as large, on top; hatched where the length is NaN."""
     x_edges, y_edges, grid = cell_edges(slip_map)
     coarse = np.ma.masked_invalid(length[: grid.size].reshape(grid.shape))
-    painted = PcolorImage(ax, x_edges, y_edges, coarse[::-1], cmap=palette.MAGNITUDE, norm=scale)
-    ax.add_image(painted)
+    painted = ax.pcolormesh(x_edges, y_edges, coarse[::-1], cmap=palette.MAGNITUDE, norm=scale)
     row, col = np.nonzero(coarse.mask) if coarse.mask.any() else (np.empty(0, int), np.empty(0, int))
     # The rows of the grid go down, the edges up.
     up = len(grid) - 1 - row

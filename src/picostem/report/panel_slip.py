@@ -131,9 +131,11 @@ def draw_windows(ax: Axes, interface: Interface, slip_map: SlipMap) -> None:
     ax.set_aspect("equal")
     ax.axhline(0, color=palette.RULE, lw=0.7, zorder=0)
     ax.axvline(0, color=palette.RULE, lw=0.7, zorder=0)
+    # Up to 200 windows can be told apart at this size, more of them at a smaller one.
+    size = 13 * min(1.0, 200 / max(len(everything), 1)) ** 0.5
     for (deviation, covariance), colour in zip(groups, palette.DOMAINS, strict=False):
         x, y = deviation.T
-        ax.scatter(x, y, c=colour, s=13, linewidths=0.3, edgecolors="white")
+        ax.scatter(x, y, c=colour, s=size, linewidths=0.02 * size, edgecolors="white")
         ax.add_patch(ellipse(np.zeros(2), covariance, fc="none", ec=palette.INK, lw=1.6, zorder=3))
     ax.add_patch(ellipse(np.zeros(2), typical, fc="none", ec=palette.INK, lw=1.0, ls=(0, (4, 2)), zorder=3))
     ax.set_xlabel("ΔD along x (Å)", labelpad=1)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from picostem.report import palette
 from picostem.report.panel_image import lattice_points, relative_radii, scale_bar
 from picostem.report.view import whole
+from picostem.structure.lattice import reduced, shortest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,23 +27,21 @@ MAX_SIDE = 260.0
 
 
 def moire_period(lower: ResolvedLayer, upper: ResolvedLayer) -> float:
-    """Longest period of the moiré of two lattices, Å: 1/|g1 - g2| for the closest pair of shortest reciprocal vectors.
+    """Lattice constant of the moiré of two lattices, the shortest there is, Å; infinite for equal lattices.
 
-    Infinite for equal lattices.
+    Its reciprocal vectors are the differences of the lower lattice's and the nearest ones of the upper; for two equal
+    hexagonal lattices at a twist t that is a/(2 sin(t/2)).
     """
-    g1, g2 = (_shortest_reciprocal(layer.rows) for layer in (lower, upper))
-    difference = np.linalg.norm(g1[:, None] - g2[None], axis=-1).min(axis=1)
-    shortest = float(difference.max())
+    g1, g2 = (reduced(np.asarray(np.linalg.inv(layer.rows).T)) for layer in (lower, upper))
+    beats = shortest(g1, g2)
+    longest = float(np.linalg.norm(beats, axis=1).max())
     # 1e-6 1/Å: a period of 0.1 mm.
-    return 1 / shortest if shortest > 1e-6 else float("inf")
-
-
-def _shortest_reciprocal(rows: FloatArray) -> FloatArray:
-    """The reciprocal vectors of the first order, both signs, 1/Å."""
-    a, b = np.linalg.inv(rows).T
-    candidates = np.array([a, b, a + b, a - b])
-    kept = candidates[np.argsort(np.linalg.norm(candidates, axis=1))[:2]]
-    return np.concatenate([kept, -kept])
+    if longest < 1e-6:
+        return float("inf")
+    # Lattices that differ along one direction only beat along it alone: no cell, but a distance of fringes.
+    if abs(np.linalg.det(beats)) < 1e-3 * longest**2:
+        return 1 / longest
+    return float(np.linalg.norm(reduced(np.asarray(np.linalg.inv(beats).T)), axis=1).min())
 
 
 def draw_registry(ax: Axes, result: Result) -> None:

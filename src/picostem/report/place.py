@@ -21,11 +21,10 @@ def staged(folder: Path, owned: Sequence[str]) -> Iterator[Path]:
     together. Whatever exception ends the block or the exchange, `folder` is left or put back as it was.
 
     Raises:
-        OutputError: `folder` is a file, cannot be written to, or the disk is full.
+        OutputError: `folder` is a file or cannot be written to, a folder is in a file's place, or the disk is full.
     """
     with _as_output_error(folder):
-        if folder.exists() and not folder.is_dir():
-            raise OutputError(f"cannot write to {str(folder)!r}: it is a file; give the name of a folder")
+        _refuse_obstacles(folder, owned)
         created = _create(folder.parent)
         # In the folder where there is one: it can be a file system of its own, or its parent closed to writing.
         part = (folder if folder.is_dir() else folder.parent) / f".{folder.name}.{secrets.token_hex(4)}"
@@ -40,6 +39,15 @@ def staged(folder: Path, owned: Sequence[str]) -> Iterator[Path]:
             for parent in created:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
+
+
+def _refuse_obstacles(folder: Path, owned: Sequence[str]) -> None:
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"cannot write to {str(folder)!r}: {str(path)!r} is a file; give the name of a folder")
+    for name in owned:
+        if (folder / name).is_dir():
+            raise OutputError(f"cannot write to {str(folder)!r}: it has a folder {name!r} where a file is to be")
 
 
 def _create(folder: Path) -> list[Path]:

@@ -14,11 +14,16 @@ def command_line(result: Result) -> str | None:
     """The command, quoted for a shell; None for an image that came from no file."""
     if result.image.path is None:
         return None
-    words = ["picostem", "resolve", str(result.image.path), "--material", result.settings.material]
+    path = str(result.image.path)
+    # A name that begins with a minus sign would be taken for an option.
+    words = ["picostem", "resolve", f"./{path}" if path.startswith("-") else path]
+    words += ["--material", result.settings.material]
     for name, value in _changed(result):
         # The unit that ends a field's name is left out: --window, --pixel-size.
         option = name.rsplit("_", 1)[0] if "_" in name else name
-        words += ["--" + option.replace("_", "-"), f"{value:g}" if isinstance(value, float) else str(value)]
+        values = value if isinstance(value, tuple) else (value,)
+        words += ["--" + option.replace("_", "-")]
+        words += [f"{one:g}" if isinstance(one, float) else str(one) for one in values]
     return shlex.join(words)
 
 

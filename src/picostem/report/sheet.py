@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-import textwrap
 from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from picostem.physics import NM
 from picostem.report import palette
 from picostem.report.key import map_key, plain_key, twist_key
+from picostem.report.lettering import shortened, with_glyphs, wrapped
 from picostem.report.panel_image import atoms, cells, key, outline, scale_bar, show
 from picostem.report.panel_map import deviation_scale, draw_map, typical_sigma
 from picostem.report.panel_slip import draw_cell, draw_windows
@@ -42,11 +41,8 @@ WORDS = 4.2
 TICKS = 0.46
 """Room that axes with numbers need to their left and below."""
 
-ADVANCE = 0.0075
-"""Inches that a letter takes on the average, per point of its size."""
-
 MAX_REASON = 4
-"""Lines that the reason of a verdict may take."""
+"""Lines that the reason of a verdict, or one entry of a key, may take."""
 
 RESIDUAL_LIMIT = 4.0
 """Standard deviations: white noise leaves this range once in 16 000 pixels."""
@@ -90,9 +86,10 @@ def headline_rows(sheet: Sheet) -> int:
 
 def _sheet(result: Result, width: float, height: float) -> Sheet:
     """An empty sheet with its headline: the finding, fractions or reason, and how far to trust them."""
-    head = headline(result)
+    head, room = headline(result), width - 2 * LEFT
     size, line = 13.0, 0.29
-    reason = textwrap.wrap("; ".join(filter(None, (head.fractions, result.reason))), _letters(width, size))[:MAX_REASON]
+    below = with_glyphs("; ".join(filter(None, (head.fractions, result.reason))))
+    reason = wrapped(below, room, size)[:MAX_REASON]
     drop = line * (max(len(reason), 1) - 1)
     sheet = Sheet(figsize=(width, height + drop))
     sheet.drop = drop
@@ -101,22 +98,10 @@ def _sheet(result: Result, width: float, height: float) -> Sheet:
     lines += [(0.76 + line * i, text, size, palette.INK) for i, text in enumerate(reason)]
     lines.append((1.09 + drop, "   ·   ".join([*head.facts, result.image.name]), 10.5, palette.FAINT))
     for i, (top, text, size, colour) in enumerate(lines):
-        fits = _letters(width, size)
-        shown = with_glyphs(text if len(text) <= fits else text[: fits - 2] + " …")
+        shown = shortened(with_glyphs(text), room, size, bold=i == 0)
         weight = "normal" if i else "bold"
         sheet.text(LEFT / width, 1 - top / (height + drop), shown, size=size, color=colour, weight=weight, va="center")
     return sheet
-
-
-def _letters(width: float, size: float) -> int:
-    """How many letters of a size in points fit on a line of the headline."""
-    return int((width - 2 * LEFT) / (1.08 * ADVANCE * size))
-
-
-def with_glyphs(text: str) -> str:
-    """The text with a box in place of what the font does not have (a file's name can be in any script)."""
-    charmap = get_font(findfont(FontProperties(family=["DejaVu Sans"]))).get_charmap()
-    return "".join(c if c.isprintable() and ord(c) in charmap else "\N{WHITE SQUARE}" for c in text)
 
 
 def _place(sheet: Sheet, left: float, top: float, side: tuple[float, float], letter: str, title: str) -> Axes:
@@ -228,14 +213,17 @@ def _plain(sheet: Sheet, result: Result) -> None:
 
 
 def _lines(sheet: Sheet, left: float, top: float, lines: list[tuple[str, str]], size: float = 9.0) -> None:
-    """Pairs of a word and what it is, below each other."""
+    """Pairs of a word and what it is, below each other, as far as they fit."""
     width, height = sheet.get_size_inches()
     indent, line = 0.094 * size, 0.0212 * size
-    room = int((width - left - indent - 0.1) / (ADVANCE * size))
+    room = width - left - indent - 0.1
     y = top + sheet.drop + line / 2
     for name, text in lines:
+        parts = wrapped(with_glyphs(text), room, size)[:MAX_REASON]
+        if y + line * len(parts) > height - line:
+            break
         sheet.text(left / width, 1 - y / height, with_glyphs(name), size=size, weight="bold", va="center")
-        for part in textwrap.wrap(with_glyphs(text), max(room, 20)) or [""]:
+        for part in parts:
             sheet.text((left + indent) / width, 1 - y / height, part, size=size, va="center")
             y += line
         y += line / 3

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from picostem.resolve.estimate import Fit, Observation, State, choose, fit_common, fit_windows
 from picostem.resolve.evidence import gather, tile_starts
 from picostem.resolve.interface import aligned
-from picostem.resolve.orient import TILES, Setting, exchanged, focus_twin
+from picostem.resolve.orient import TILES, Setting, exchanged
 from picostem.resolve.search import coarse_search
 from picostem.structure.equivalence import SlipEquivalence
 
@@ -70,14 +70,13 @@ def common_slip(
     nearest = int(np.argmin(np.linalg.norm(centres, axis=1)))
     cost = (joint.cost - local.cost) / max(local.chi2_reduced, 1.0)
     if cost < HOMOGENEOUS * 2 * len(slips):
-        turned = (exchanged(joint.state), focus_twin(setting.model, joint.state))
-        others = [fit_common(setting.model, observation, state, common_slip=True) for state in turned]
-        opposite = min(others, key=lambda fit: fit.cost)
+        opposite = fit_common(setting.model, observation, exchanged(joint.state), common_slip=True)
         if opposite.cost < joint.cost:
             joint, opposite = opposite, joint
+        gap = min(opposite.cost - joint.cost, setting.twin.cost if setting.twin else np.inf)
         covariance = cell.T @ joint.slip_covariance[0][:2, :2] @ cell
         slip = joint.state.slips[0, 0] @ cell
-        return CommonSlip(joint, slip, covariance, 0.0, opposite.cost - joint.cost, joint.state.origin[nearest])
+        return CommonSlip(joint, slip, covariance, 0.0, gap, joint.state.origin[nearest])
     of_mean = covariances.mean(axis=0) / len(slips) + np.eye(2) * spread**2 / (2 * len(slips))
     return CommonSlip(local, mean, of_mean, spread, np.nan, local.state.origin[nearest])
 
@@ -88,7 +87,7 @@ def _tiles(data: NDArray[np.float32], setting: Setting) -> tuple[Observation, Fl
     evidence = setting.evidence
     if len(starts[0]) * len(starts[1]) <= TILES:
         return evidence.observation, evidence.harmonics.centres, setting.fit.state
-    evidence = gather(data, setting.noise, setting.lattice, setting.window, starts)
+    evidence = gather(data, setting.noise, setting.lattice, setting.window, starts, evidence.whitener)
     microscope = setting.fit.state.microscope
     search = coarse_search(setting.model, microscope, evidence.harmonics.amplitudes, evidence.noise_power)
     start = search.state(microscope, search.explained.argmax(axis=1), setting.model.layer_count - 1)

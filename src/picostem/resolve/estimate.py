@@ -18,29 +18,39 @@ from picostem.resolve.model import StackModel
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
+EXPANSIONS = 2  # times that the interference is computed anew while windows are fitted
 TINY = 1e-30  # keeps the equations of a window without any signal solvable
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Harmonics with their whitening: the noise of W @ [Re c, Im c] has unit covariance.
+    """Harmonics and how to make their noise white: x = inverse @ (after * (shape @ (before * [c, c*]))).
 
     Attributes:
         amplitudes: shape (windows, n).
-        whitening: shape (windows, 2n, 2n).
+        before: phases to the windows' centres, shape (windows, 2n).
+        shape: K^1/2 over the noise level, common to all windows, shape (2n, 2n).
+        after: phases to a common position of the lattice, shape (windows, 2n).
+        inverse: inverse Cholesky factor of the noise's coupling, shape (2n, 2n).
     """
 
     amplitudes: ComplexArray
-    whitening: FloatArray
+    before: ComplexArray
+    shape: FloatArray
+    after: ComplexArray
+    inverse: ComplexArray
 
     def take(self, index: NDArray[np.bool_]) -> Observation:
         """The chosen windows."""
-        return Observation(self.amplitudes[index], self.whitening[index])
+        return replace(self, amplitudes=self.amplitudes[index], before=self.before[index], after=self.after[index])
 
     def whiten(self, values: ComplexArray) -> FloatArray:
-        """Whitened real vectors of complex harmonics, shape (windows, m, n) -> (windows, m, 2n)."""
-        flat = np.concatenate([values.real, values.imag], axis=-1)
-        return np.asarray(flat @ np.swapaxes(self.whitening, -1, -2))
+        """Whitened real vectors of complex harmonics, shape (windows, m, n) -> (windows, m, 4n)."""
+        full = np.concatenate([values, np.conj(values)], axis=-1) * self.before[:, None]
+        rows = full.reshape(-1, full.shape[-1])
+        local = (rows.real @ self.shape.T + 1j * (rows.imag @ self.shape.T)).reshape(full.shape)
+        white = ((local * self.after[:, None]).reshape(rows.shape) @ self.inverse.T).reshape(full.shape)
+        return np.concatenate([white.real, white.imag], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -145,11 +155,41 @@ def _interference(model: StackModel, state: State) -> tuple[ComplexArray, Comple
     return value, slope.reshape(windows, 2 * (layers - 1), len(h))
 
 
-def _normal(model: StackModel, data: Observation, state: State, free: bool, common_slip: bool) -> _Normal:
+@dataclass(frozen=True)
+class _Expansion:
+    """The interference to first order in the slips about a state, for windows that stay near it."""
+
+    hk: FloatArray
+    slips: FloatArray
+    value: ComplexArray
+    slope: ComplexArray
+
+    @classmethod
+    def about(cls, model: StackModel, state: State) -> _Expansion:
+        hk = model.hk.astype(float)
+        back = np.exp(2j * np.pi * state.origin @ hk.T)
+        value, slope = _interference(model, state)
+        return cls(hk, state.slips, value * back, slope * back[:, None])
+
+    def at(self, state: State) -> tuple[ComplexArray, ComplexArray]:
+        """As `_interference`."""
+        moved = (state.slips - self.slips).reshape(len(state.scale), -1)
+        turn = np.exp(-2j * np.pi * state.origin @ self.hk.T)
+        return (self.value + np.einsum("ws,wsn->wn", moved, self.slope)) * turn, self.slope * turn[:, None]
+
+
+def _normal(
+    model: StackModel,
+    data: Observation,
+    state: State,
+    free: bool,
+    common_slip: bool,
+    expansion: _Expansion | None = None,
+) -> _Normal:
     value, slope = model.layer_factors(state.microscope)
     phases, scale = _phases(model, state), state.scale[:, None, None]
     unit = phases * value
-    between, between_slope = _interference(model, state)
+    between, between_slope = _interference(model, state) if expansion is None else expansion.at(state)
     above = np.cumsum(unit[:, ::-1], axis=1)[:, ::-1]  # sum over this layer and those above: what moves with it
     moved = -2j * np.pi * model.hk.T[None, None] * scale[..., None] * above[:, :, None]
     windows, layers, n = unit.shape
@@ -249,19 +289,35 @@ def fit_windows(
     start: State,
     microscope_covariance: FloatArray,
     *,
-    iterations: int = 25,
+    iterations: int = 15,
     tolerance: float = 0.01,
 ) -> Fit:
     """Fit each window by itself with the microscope fixed; its uncertainty still enters the slips' covariance."""
-    state, damping = start, np.full(len(start.scale), 1e-2)
-    normal = _normal(model, data, state, False, False)
+    state = start
+    for _ in range(EXPANSIONS):
+        expansion = _Expansion.about(model, state)
+        state, normal = _relax(model, data, state, expansion, iterations, tolerance)
+    full = _normal(model, data, state, True, False, expansion)
+    inverse = np.linalg.pinv(full.own, hermitian=True)
+    lever = inverse @ full.mixed
+    covariance = inverse + lever @ microscope_covariance @ np.swapaxes(lever, 1, 2)
+    dof = 2 * data.amplitudes.shape[1] - full.own.shape[1]
+    return Fit(state, False, covariance[:, 3:, 3:], microscope_covariance, normal.chi2, 0.0, dof)
+
+
+def _relax(
+    model: StackModel, data: Observation, state: State, expansion: _Expansion, iterations: int, tolerance: float
+) -> tuple[State, _Normal]:
+    """Levenberg-Marquardt in each window, the microscope fixed; each window stops by itself."""
+    damping = np.full(len(state.scale), 1e-2)
+    normal = _normal(model, data, state, False, False, expansion)
     q = normal.own.shape[1]
     active = np.ones(len(damping), dtype=bool)
     for _ in range(iterations):
         own = normal.own + (damping[:, None] * np.einsum("wii->wi", normal.own) + TINY)[:, :, None] * np.eye(q)
         step = np.linalg.solve(own, normal.own_rhs[..., None])[..., 0]
         trial_state = _moved(state, step * active[:, None], np.empty(0), False, False)
-        trial = _normal(model, data, trial_state, False, False)
+        trial = _normal(model, data, trial_state, False, False, expansion)
         gain = normal.chi2 - trial.chi2
         better = gain > 0
         damping = np.clip(damping * np.where(better, 0.15, 6.0), 1e-9, 1e9)
@@ -269,12 +325,7 @@ def fit_windows(
         active &= ~((gain >= 0) & (gain < tolerance)) & (damping < 1e8)
         if not active.any():
             break
-    full = _normal(model, data, state, True, False)
-    inverse = np.linalg.pinv(full.own, hermitian=True)
-    lever = inverse @ full.mixed
-    covariance = inverse + lever @ microscope_covariance @ np.swapaxes(lever, 1, 2)
-    dof = 2 * data.amplitudes.shape[1] - q
-    return Fit(state, False, covariance[:, 3:, 3:], microscope_covariance, normal.chi2, 0.0, dof)
+    return state, normal
 
 
 def choose(better: NDArray[np.bool_], new: State, old: State) -> State:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from picostem.resolve.estimate import Observation
 from picostem.resolve.lattice import Lattice, reflections
-from picostem.resolve.noise import Noise
+from picostem.resolve.noise import Noise, Whitener
 from picostem.resolve.window import Harmonics, extract_harmonics, window_starts
 
 FloatArray = NDArray[np.float64]
@@ -25,13 +25,15 @@ class Evidence:
 
     Attributes:
         harmonics: amplitudes, shape (windows, n).
-        observation: the same with whitening matrices.
+        observation: the same, ready to be compared with a model.
         noise_power: mean noise power of each harmonic, shape (n,).
+        whitener: that made the observation.
     """
 
     harmonics: Harmonics
     observation: Observation
     noise_power: FloatArray
+    whitener: Whitener
 
     @property
     def signal_to_noise(self) -> FloatArray:
@@ -55,12 +57,22 @@ def harmonics_of(lattice: Lattice) -> IntArray:
     return hk[inside]
 
 
-def gather(data: NDArray[np.float32], noise: Noise, lattice: Lattice, window: int, starts: tuple[IntArray, IntArray]) -> Evidence:
-    """Evidence of all windows of a grid; `data` has its mean subtracted, `window` and `starts` are in pixels."""
+def gather(
+    data: NDArray[np.float32],
+    noise: Noise,
+    lattice: Lattice,
+    window: int,
+    starts: tuple[IntArray, IntArray],
+    whitener: Whitener | None = None,
+) -> Evidence:
+    """Evidence of all windows of a grid; `data` has its mean subtracted, `window` and `starts` are in pixels.
+
+    The whitener is made from these windows unless one is given.
+    """
     harmonics = extract_harmonics(data, lattice.reciprocal, harmonics_of(lattice), window, starts)
-    whitening = noise.whitening(harmonics, lattice.reciprocal)
+    whitener = whitener or Whitener(noise, harmonics, lattice.reciprocal)
     power = noise.spectrum.noise_at(harmonics.hk @ lattice.reciprocal) / window**2
-    return Evidence(harmonics, Observation(harmonics.amplitudes, whitening), power)
+    return Evidence(harmonics, whitener.observe(harmonics), power, whitener)
 
 
 def tile_starts(shape: tuple[int, int], window: int, limit: int) -> tuple[IntArray, IntArray]:

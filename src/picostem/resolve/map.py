@@ -24,6 +24,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+START_STEP = 0.15  # Å; a window's fit finds its slip from that far
+
+
 class Mapping:
     """The windows of an image and what they say, before they are put into the result's frame.
 
@@ -45,7 +48,7 @@ class Mapping:
         stride = max(1, round(settings.stride / setting.lattice.pixel_size))
         rows, cols = data.shape
         self.starts = (window_starts(rows, setting.window, stride), window_starts(cols, setting.window, stride))
-        self.coarse = fit_grid(data, setting, _likely_slips(setting), self.starts, progress)
+        self.coarse = fit_grid(data, setting, _likely_slips(setting, equivalence), self.starts, progress)
         self.typical = float(np.median(setting.fit.chi2) / setting.fit.dof)
         self.slips = self.coarse.slips @ setting.model.cell
         grid = (len(self.starts[0]), len(self.starts[1]))
@@ -73,8 +76,7 @@ class Mapping:
         return self._slip_map(fits, coarse_count, reference, tuple(boundaries))
 
     def _fine(self, grid: FineGrid, slips: FloatArray, progress: Progress | None) -> WindowFits:
-        both = np.concatenate([slips, -slips])
-        return fit_grid(self.data, self.setting, both, grid.starts, progress, only_these=True)
+        return fit_grid(self.data, self.setting, slips, grid.starts, progress, only_these=True)
 
     def _pixel(self) -> float:
         return self.setting.lattice.pixel_size
@@ -122,11 +124,14 @@ class Mapping:
         return tuple(found)
 
 
-def _likely_slips(setting: Setting) -> FloatArray:
-    """The tiles' slips, and their negatives, as starts for the windows; those that are alike once, (m, 2)."""
-    slips = setting.fit.state.slips[:, 0]
+def _likely_slips(setting: Setting, equivalence: SlipEquivalence) -> FloatArray:
+    """The tiles' slips as starts for the windows, fractions (m, 2): those that are alike once, with the sign of most."""
+    cell = setting.model.cell
+    slips = setting.fit.state.slips[:, 0] @ cell
     chosen: list[FloatArray] = []
-    for slip in np.concatenate([slips, -slips]):
-        if all(np.abs((slip - other + 0.5) % 1 - 0.5).max() > 0.03 for other in chosen):
-            chosen.append(slip)
-    return np.array(chosen)
+    for slip in slips:
+        if all(equivalence.distance(slip, other) > START_STEP for other in chosen):
+            near, signs = aligned(slips, slip, equivalence)
+            close = np.linalg.norm(near - slip, axis=1) < START_STEP
+            chosen.append(slip if signs[close].sum() >= 0 else -slip)
+    return np.array(chosen) @ np.linalg.inv(cell)

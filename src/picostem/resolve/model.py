@@ -50,6 +50,7 @@ class Optics:
         semiangle, semiangle_sigma: convergence semiangle and its standard deviation (0: known), rad.
         inner, outer: detector half angles, rad.
         source: where the voltage and the semiangle came from.
+        detector_known: whether the detector angles are more than a guess.
     """
 
     voltage_eV: float
@@ -58,6 +59,7 @@ class Optics:
     inner: float
     outer: float
     source: OpticsSource
+    detector_known: bool = True
 
 
 @dataclass(frozen=True)

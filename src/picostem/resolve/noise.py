@@ -13,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from picostem.resolve.estimate import Observation
 from picostem.resolve.lattice import Spectrum
 from picostem.resolve.window import Harmonics
 
 FloatArray = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+IntArray = NDArray[np.int64]
 
+LEAST_VARIANCE = 0.05  # of the mean variance, that of dark places: read noise
 BAND = 1.3  # 1/Å; the probes of atomic-resolution microscopes pass little beyond
 CROP = 1024  # pixels a side are enough to measure the dependence on intensity
 
@@ -36,54 +40,69 @@ class Noise:
     slope: float
     mean: float
 
-    def whitening(self, harmonics: Harmonics, reciprocal: FloatArray) -> FloatArray:
-        """Matrices W that make the noise of W @ [Re c, Im c] white, one for each window, shape (w, 2n, 2n)."""
-        covariance = self.covariance(harmonics, reciprocal)
-        return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)))
 
-    def covariance(self, harmonics: Harmonics, reciprocal: FloatArray) -> FloatArray:
-        """Noise covariance of [Re c, Im c] in each window, c referred to the image centre, shape (w, 2n, 2n)."""
-        hk, root = harmonics.hk, harmonics.gram_inverse_root
-        g = hk @ reciprocal
-        at_centre = np.exp(2j * np.pi * harmonics.centres @ g.T)
-        variance = self._toeplitz(harmonics, harmonics.amplitudes * at_centre)
-        full = root @ variance @ root
-        level = np.sqrt(self.spectrum.noise_at(g))
-        n = len(hk)
-        outer = level[:, None] * level[None] * np.conj(at_centre)[:, :, None]
-        hermitian = full[:, 1 : n + 1, 1 : n + 1] * outer * at_centre[:, None, :]
-        plain = full[:, 1 : n + 1, n + 1 :] * outer * np.conj(at_centre)[:, None, :]
-        top = np.concatenate([(hermitian + plain).real, (plain - hermitian).imag], axis=2)
-        bottom = np.concatenate([(plain + hermitian).imag, (hermitian - plain).real], axis=2)
-        covariance = 0.5 * np.concatenate([top, bottom], axis=1)
-        return np.asarray((covariance + np.swapaxes(covariance, 1, 2)) / 2)
+class Whitener:
+    """Turns harmonics into numbers with independent noise of unit variance.
 
-    def _toeplitz(self, harmonics: Harmonics, local: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """V_jk = v(h_j - h_k) for the waves [0, h, -h]; v are the harmonics of the relative variance."""
-        hk = harmonics.hk
-        signed = np.concatenate([np.zeros((1, 2), dtype=np.int64), hk, -hk])
-        difference = signed[:, None] - signed[None]
-        reach = int(np.abs(difference).max())
-        table = np.zeros((2 * reach + 1, 2 * reach + 1), dtype=np.intp)
-        n = len(hk)
-        table[hk[:, 0] + reach, hk[:, 1] + reach] = np.arange(1, n + 1)
-        table[reach - hk[:, 0], reach - hk[:, 1]] = np.arange(n + 1, 2 * n + 1)
-        table[reach, reach] = 2 * n + 1
-        windows = len(local)
-        v = np.zeros((windows, 2 * n + 2), dtype=complex)
-        v[:, 1 : n + 1], v[:, n + 1 : -1] = self.slope * local, self.slope * np.conj(local)
-        v[:, -1] = 1 + self.slope * (harmonics.mean - self.mean)
-        # the sum of |v| over the waves bounds the modulation: keep the variance positive everywhere
-        v[:, -1] = np.maximum(v[:, -1], 0.05)
-        matrix = v[:, table[difference[..., 0] + reach, difference[..., 1] + reach]]
-        return _positive(matrix)
+    The waves [h, -h] of a window have the noise covariance K^-1/2 L V L K^-1/2: K from the window's shape, L² the noise
+    spectrum, V_jk = v(h_j - h_k) the harmonics of the variance, which follows the lattice. One V serves a whole image,
+    that of its mean cell, turned to where the lattice lies in each window.
+    """
+
+    def __init__(self, noise: Noise, harmonics: Harmonics, reciprocal: FloatArray) -> None:
+        self._reciprocal, self._hk = reciprocal, harmonics.hk
+        level = np.tile(np.sqrt(noise.spectrum.noise_at(harmonics.hk @ reciprocal)), 2)
+        self._shape = harmonics.gram_root / level[:, None]
+        self.pattern = _mean_pattern(harmonics)
+        variance = _variance_matrix(harmonics.hk, self.pattern, noise.slope, float(harmonics.mean.mean()) - noise.mean)
+        self._inverse = np.linalg.inv(np.linalg.cholesky(variance))
+
+    def observe(self, harmonics: Harmonics) -> Observation:
+        """The harmonics of some windows, ready to be compared with a model."""
+        towards = np.exp(2j * np.pi * harmonics.centres @ (self._hk @ self._reciprocal).T)
+        turned = np.exp(2j * np.pi * align(harmonics, self.pattern) @ self._hk.T) / towards
+        before = np.concatenate([towards, np.conj(towards)], axis=1)
+        after = np.concatenate([turned, np.conj(turned)], axis=1)
+        return Observation(harmonics.amplitudes, before, self._shape, after, self._inverse)
 
 
-def _positive(matrix: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Raise the spectrum of Hermitian matrices to at least 5 % of their mean (variance cannot be negative)."""
-    values, vectors = np.linalg.eigh(matrix)
-    values = np.maximum(values, 0.05 * values.mean(axis=1, keepdims=True))
-    return np.asarray((vectors * values[:, None, :]) @ np.conj(np.swapaxes(vectors, 1, 2)))
+def align(harmonics: Harmonics, pattern: ComplexArray) -> FloatArray:
+    """Position t (fractions) at which exp(2 pi i h . t) c is most like a pattern in each window, shape (windows, 2)."""
+    hk = harmonics.hk
+    size = 4 << int(2 * np.abs(hk).max()).bit_length()
+    found = np.empty((len(harmonics.amplitudes), 2))
+    for w, amplitudes in enumerate(harmonics.amplitudes):
+        grid = np.zeros((size, size), dtype=np.complex64)
+        grid[hk[:, 0] % size, hk[:, 1] % size] = amplitudes * np.conj(pattern)
+        found[w] = np.unravel_index(int(np.argmax(fft.ifft2(grid).real)), grid.shape)
+    return found / size
+
+
+def _mean_pattern(harmonics: Harmonics) -> ComplexArray:
+    """Mean amplitudes of all windows, each turned so that its lattice lies like that of the strongest one."""
+    strongest = np.argmax(np.sum(np.abs(harmonics.amplitudes) ** 2, axis=1))
+    pattern = harmonics.amplitudes[strongest]
+    for _ in range(2):
+        turned = harmonics.amplitudes * np.exp(2j * np.pi * align(harmonics, pattern) @ harmonics.hk.T)
+        pattern = turned.mean(axis=0)
+    return np.asarray(pattern)
+
+
+def _variance_matrix(hk: IntArray, pattern: ComplexArray, slope: float, excess: float) -> ComplexArray:
+    """V_jk = v(h_j - h_k) for the waves [h, -h]; v are the harmonics of the relative variance 1 + slope (I - mean)."""
+    signed = np.concatenate([hk, -hk])
+    reach = 2 * int(np.abs(hk).max())
+    size = 2 * reach + 1
+    series = np.zeros((size, size), dtype=complex)
+    series[hk[:, 0], hk[:, 1]], series[-hk[:, 0], -hk[:, 1]] = pattern, np.conj(pattern)
+    swing = slope * fft.ifft2(series).real * size**2
+    level = max(1.0 + slope * excess, LEAST_VARIANCE)
+    # the variance is positive everywhere: the harmonics that were cut off would see to it
+    depth = min(1.0, (level - LEAST_VARIANCE) / max(float(-swing.min()), 1e-30))
+    series = series * slope * depth
+    series[0, 0] = level
+    difference = signed[:, None] - signed[None]
+    return np.asarray(series[difference[..., 0], difference[..., 1]])
 
 
 def measure_noise(data: NDArray[np.float32], spectrum: Spectrum, pixel_size: float) -> Noise:

@@ -22,10 +22,19 @@ CANDIDATES = 12  # lattices looked at; the pseudo-hexagonal settings of ReS2, bo
 FINALISTS = 3  # of them fitted,
 CLEAR = 0.6  # and only those whose coarse search explains this share of what the best one's does
 TILES = 16  # windows that determine the microscope
+RIVAL = 2.5  # reduced chi² over the best one's up to which a setting is judged with the interference in
 LARGEST_CORRECTION = 0.01  # of the reciprocal lattice; the spectrum's peaks place it to 0.002
-INTERFERENCE_ROUNDS = 2  # fits between which the interference is computed anew; a third changes no slip by 1 mÅ
+INNER_RATIOS = (1.4, 1.8, 2.5)  # of the semiangle: inner angles that are tried where the detector is unknown
 AGREEMENT = 0.75  # share of its best explanation from which a tile agrees to a common slip
 DEFOCUS_STARTS = (-15.0, 15.0)  # Å from mid-focus: transfer is even in the defocus, its sign must be tried
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The best fit on the other side of focus: what it costs in chi², and its defocus, Å."""
+
+    cost: float
+    defocus: float
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Setting:
     Attributes:
         lattice: in pixels. noise: of the image. window: side of the windows, pixels.
         model: of the stack. evidence: of the tiles. fit: of the model to them.
+        twin: the fit on the other side of focus, once the interference is in.
     """
 
     lattice: Lattice
@@ -43,6 +53,7 @@ class Setting:
     model: StackModel
     evidence: Evidence
     fit: Fit
+    twin: Twin | None = None
 
     @property
     def explained(self) -> float:
@@ -75,13 +86,15 @@ def find_setting(
     ranked = sorted(scored, key=lambda pair: -pair[0])
     finalists = [lattice for score, lattice in ranked[:FINALISTS] if score > CLEAR * ranked[0][0]]
     settings = [fit_setting(data, spectrum, lattice, layers, window, first) for lattice in finalists]
-    best = max(settings, key=lambda s: s.explained, default=None)
-    if best is None:
+    if not settings:
         return None
+    best = max(settings, key=lambda s: s.explained)
     again = fit_setting(data, spectrum, straightened(best), layers, window, first)
+    rivals = [s for s in settings if s is not best and s.fit.chi2_reduced < RIVAL * best.fit.chi2_reduced]
     best = max(best, again, key=lambda s: s.explained)
-    best = min((_with_optics(best, layers, o) for o in optics), key=lambda s: s.fit.cost)
-    return with_interference(best)
+    optical = min((_with_optics(best, layers, o) for o in optics), key=lambda s: s.fit.cost)
+    rivals = [_with_optics(rival, layers, optical.model.optics) for rival in rivals]
+    return min((with_interference(s) for s in (optical, *rivals)), key=lambda s: s.fit.chi2_reduced)
 
 
 def _with_optics(setting: Setting, layers: tuple[Monolayer, ...], optics: Optics) -> Setting:
@@ -96,23 +109,47 @@ def _with_optics(setting: Setting, layers: tuple[Monolayer, ...], optics: Optics
 
 
 def with_interference(setting: Setting) -> Setting:
-    """The fit with the interference between the layers, on the side of focus and with the order that fit better."""
+    """The fit with the interference between the layers, on the side of focus and with the order that fit best.
+
+    Where the detector is not known, the inner angle that fits best is taken.
+    """
     if setting.model.layer_count < 2:
         return setting
+    optics = setting.model.optics
+    if not optics.detector_known:
+        inner = [optics.semiangle * ratio for ratio in INNER_RATIOS]
+        others = [replace(optics, inner=i, outer=max(optics.outer, 2 * i)) for i in inner]
+        setting = min((_with_detector(setting, other) for other in others), key=lambda s: s.fit.cost)
+    return _both_sides(setting)
+
+
+def _with_detector(setting: Setting, optics: Optics) -> Setting:
+    old, state = setting.model, setting.fit.state
+    model = StackModel.build(old.layers, old.hk, old.orthogonal, optics).with_interference(state.microscope)
+    return replace(setting, model=model, fit=fit_common(model, setting.evidence.observation, state, common_slip=False))
+
+
+def _both_sides(setting: Setting) -> Setting:
+    """Fits on both sides of focus, each with both orders of the layers; the other side's cost is kept."""
+    here = _with_cross_terms(setting, setting.fit.state)
+    there = _with_cross_terms(setting, focus_twin(setting.model, setting.fit.state))
+    best, other = (here, there) if here.fit.cost <= there.fit.cost else (there, here)
+    twin = Twin(other.fit.cost - best.fit.cost, -float(other.fit.state.microscope[0]))
+    return replace(best, twin=twin)
+
+
+def _with_cross_terms(setting: Setting, state: State) -> Setting:
     observation = setting.evidence.observation
-    found = []
-    for start in (setting.fit.state, focus_twin(setting.model, setting.fit.state)):
-        state, model = start, setting.model
-        for _ in range(INTERFERENCE_ROUNDS):
-            model = model.with_interference(state.microscope)
-            fit = fit_common(model, observation, state, common_slip=False)
-            state = fit.state
-        turned = fit_windows(model, observation, exchanged(state), fit.microscope_covariance)
-        better = turned.chi2 < fit.chi2
-        if better.any():
-            fit = fit_common(model, observation, choose(better, turned.state, state), common_slip=False)
-        found.append(replace(setting, model=model, fit=fit))
-    return min(found, key=lambda s: s.fit.cost)
+    model = setting.model.with_interference(state.microscope)
+    fits = [fit_common(model, observation, s, common_slip=False) for s in (state, exchanged(state))]
+    best = min(fits, key=lambda fit: fit.cost)
+    model = model.with_interference(best.state.microscope)
+    fit = fit_common(model, observation, best.state, common_slip=False)
+    turned = fit_windows(model, observation, exchanged(fit.state), fit.microscope_covariance)
+    better = turned.chi2 < fit.chi2
+    if better.any():
+        fit = fit_common(model, observation, choose(better, turned.state, fit.state), common_slip=False)
+    return replace(setting, model=model, fit=fit)
 
 
 def window_pixels(shape: tuple[int, int], window: float, lattice: Lattice) -> int:

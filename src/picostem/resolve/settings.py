@@ -9,7 +9,7 @@ from typing import Literal
 from picostem.errors import UsageError
 from picostem.image import Acquisition
 from picostem.physics import KV, MRAD, NM
-from picostem.resolve.model import Optics
+from picostem.resolve.model import Optics, OpticsSource
 
 LayerCount = Literal["auto", "1", "2"]
 
@@ -81,10 +81,15 @@ class Settings:
             sigma = 0.0 if semiangle else SEMIANGLE_SIGMA
             inner, outer = self._detector(acquisition, a)
             known = bool(voltage and semiangle)
-            optics = Optics(v, a, sigma, inner, outer, "fitted" if not known else "user" if given else "file")
+            source: OpticsSource = "fitted" if not known else "user" if given else "file"
+            optics = Optics(v, a, sigma, inner, outer, source, self.knows_detector(acquisition))
             if not any(optics.voltage_eV == other.voltage_eV for other in found):
                 found.append(optics)
         return tuple(found)
+
+    def knows_detector(self, acquisition: Acquisition) -> bool:
+        """Whether user or file tell the detector's inner angle."""
+        return self.detector_mrad is not None or acquisition.detector_inner is not None
 
     def _detector(self, acquisition: Acquisition, semiangle: float) -> tuple[float, float]:
         if self.detector_mrad is not None:

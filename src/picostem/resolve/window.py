@@ -6,14 +6,11 @@ that no electron is thrown away; the Gram matrix K of the waves depends only on 
 per pixel and r from the image centre in pixels (x right, y up), each window yields
 
     c = K^-1 b,     b_j = sum over pixels of I(r) exp(-2 pi i g_j . r).
-
-Noise of variance alpha + beta * I(r) is periodic with the lattice and therefore couples the harmonics:
-Cov(c) = K^-1/2 V K^-1/2 with V_jk = v(h_j - h_k), the Fourier coefficients of the variance.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +29,7 @@ class Harmonics:
         amplitudes: complex, referred to the image centre, shape (windows, n).
         mean: mean intensity of each window, shape (windows,).
         centres: window centres, image frame, pixels, shape (windows, 2).
-        gram_inverse_root: K^-1/2 of the waves [0, h, -h] after the slow background is projected out.
+        gram_root: K^1/2 of the waves [h, -h] after the constant and the slow background are projected out, real.
         window: side of the windows, pixels.
     """
 
@@ -40,13 +37,11 @@ class Harmonics:
     amplitudes: ComplexArray
     mean: FloatArray
     centres: FloatArray
-    gram_inverse_root: ComplexArray
+    gram_root: FloatArray
     window: int
 
     def take(self, index: NDArray[np.bool_] | IntArray) -> Harmonics:
         """The chosen windows."""
-        from dataclasses import replace
-
         return replace(
             self, amplitudes=self.amplitudes[index], mean=self.mean[index], centres=self.centres[index]
         )
@@ -95,9 +90,9 @@ def extract_harmonics(
     local = np.concatenate([sums, np.conj(sums[:, 1:])], axis=1) @ inverse.T
     n = len(hk)
     to_image = np.exp(-2j * np.pi * centres @ g[slow:].T)
-    keep = np.concatenate([[0], np.arange(slow, slow + n), np.arange(slow + n + slow - 1, slow + n + slow - 1 + n)])
+    keep = np.concatenate([np.arange(slow, slow + n), np.arange(slow + n + slow - 1, slow + n + slow - 1 + n)])
     values, vectors = np.linalg.eigh(inverse[np.ix_(keep, keep)])
-    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    root = (vectors / np.sqrt(values)) @ vectors.T
     return Harmonics(hk, local[:, slow : slow + n] * to_image, local[:, 0].real, centres, root, window)
 
 

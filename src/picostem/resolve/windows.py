@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from picostem.resolve.estimate import Fit, choose, fit_windows
+from picostem.resolve.estimate import Fit, fit_windows, predict
 from picostem.resolve.evidence import Evidence, gather
-from picostem.resolve.orient import Setting, exchanged
+from picostem.resolve.orient import Setting
 from picostem.resolve.search import coarse_search
 
 FloatArray = NDArray[np.float64]
@@ -18,7 +21,8 @@ ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
-BATCH = 192  # windows at once: 200 MB of whitening matrices for 75 harmonics
+BATCH = 96  # windows at once: 50 MB for 75 harmonics
+MOST_THREADS = 8  # batches side by side; BLAS itself then runs on one thread each
 POOR = 3.0  # reduced chi² over the image's from which a window searches all slips anew
 UNTRUSTED = 4.0  # reduced chi² over the image's from which the model does not describe a window
 UNRESOLVED = 0.30  # Å; a slip less certain than that says nothing
@@ -85,21 +89,27 @@ def fit_grid(
         only_these: whether to leave it at those slips where they fit poorly, instead of trying all.
     """
     rows, cols = starts
-    total = len(rows) * len(cols)
+    total, done, lock = len(rows) * len(cols), 0, Lock()
     per_batch = max(1, BATCH // len(cols))
     columns = np.array_split(cols, -(-len(cols) // BATCH))
     strips = np.array_split(rows, -(-len(rows) // per_batch))
-    done, strip_fits = 0, []
-    for strip in strips:
-        parts = []
-        for some in columns:
-            evidence = gather(data, setting.noise, setting.lattice, setting.window, (strip, some))
-            parts.append(_fit_evidence(setting, evidence, slips, only_these))
-            done += len(strip) * len(some)
+
+    def fit_batch(batch: tuple[IntArray, IntArray]) -> WindowFits:
+        nonlocal done
+        whitener = setting.evidence.whitener
+        evidence = gather(data, setting.noise, setting.lattice, setting.window, batch, whitener)
+        fits = _fit_evidence(setting, evidence, slips, only_these)
+        with lock:
+            done += len(batch[0]) * len(batch[1])
             if progress is not None:
                 progress(done, total)
-        strip_fits.append(_side_by_side(parts, len(strip)))
-    return concatenate(strip_fits)
+        return fits
+
+    batches = [(strip, some) for strip in strips for some in columns]
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+        parts = list(pool.map(fit_batch, batches))
+    lines = [parts[i : i + len(columns)] for i in range(0, len(parts), len(columns))]
+    return concatenate([_side_by_side(line, len(strip)) for line, strip in zip(lines, strips, strict=True)])
 
 
 def _side_by_side(parts: list[WindowFits], rows: int) -> WindowFits:
@@ -118,15 +128,13 @@ def _side_by_side(parts: list[WindowFits], rows: int) -> WindowFits:
 
 
 def _fit_evidence(setting: Setting, evidence: Evidence, slips: FloatArray, only_these: bool) -> WindowFits:
-    fit = _best_fit(setting, evidence, slips)
+    fit = _fit_from(setting, evidence, slips)
     poor = fit.chi2 / fit.dof > POOR * max(setting.fit.chi2_reduced, 1.0)
     if poor.any() and not only_these:
         part = replace(evidence, harmonics=evidence.harmonics.take(poor), observation=evidence.observation.take(poor))
-        fit = _replaced(fit, poor, _best_fit(setting, part, None))
+        fit = _replaced(fit, poor, _fit_from(setting, part, None))
     model = setting.model
     covariance = model.cell.T @ fit.slip_covariance[:, :2, :2] @ model.cell
-    phases = np.exp(-2j * np.pi * fit.state.positions @ model.hk.T.astype(float))
-    factors = model.layer_factors(fit.state.microscope)[0]
     return WindowFits(
         centres=evidence.harmonics.centres,
         slips=fit.state.slips[:, 0],
@@ -134,26 +142,17 @@ def _fit_evidence(setting: Setting, evidence: Evidence, slips: FloatArray, only_
         chi2=fit.chi2 / fit.dof,
         amplitude=fit.state.scale,
         signal=evidence.signal_to_noise,
-        predicted=fit.state.scale[:, None] * np.sum(phases * factors, axis=1),
+        predicted=predict(model, fit.state),
         mean=evidence.harmonics.mean,
     )
 
 
-def _best_fit(setting: Setting, evidence: Evidence, slips: FloatArray | None) -> Fit:
-    """Fit from the best of the slips (all, if None), and with the layers in the opposite order."""
+def _fit_from(setting: Setting, evidence: Evidence, slips: FloatArray | None) -> Fit:
+    """Fit from that of the slips (of all, if None) that explains each window best."""
     model, microscope = setting.model, setting.fit.state.microscope
     search = coarse_search(model, microscope, evidence.harmonics.amplitudes, evidence.noise_power, slips)
     start = search.state(microscope, search.explained.argmax(axis=1), model.layer_count - 1)
-    covariance = setting.fit.microscope_covariance
-    fit = fit_windows(model, evidence.observation, start, covariance)
-    turned = fit_windows(model, evidence.observation, exchanged(fit.state), covariance)
-    better = turned.chi2 < fit.chi2
-    return replace(
-        fit,
-        state=choose(better, turned.state, fit.state),
-        slip_covariance=np.where(better[:, None, None], turned.slip_covariance, fit.slip_covariance),
-        chi2=np.where(better, turned.chi2, fit.chi2),
-    )
+    return fit_windows(model, evidence.observation, start, setting.fit.microscope_covariance)
 
 
 def _replaced(fit: Fit, index: NDArray[np.bool_], new: Fit) -> Fit:
