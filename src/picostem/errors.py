@@ -1,13 +1,13 @@
 """The exceptions that picostem raises on purpose; each message says what to do.
 
-    PicostemError
-    ├── UsageError            the request is wrong (exit code 2)
-    │   └── UnknownMaterialError
-    └── DataError             the request is fine, the data are not (exit code 1)
-        ├── FileError         missing, unreadable, truncated, of an unknown format
-        ├── ImageError        not an image that can be worked on (NaN, constant, saturated, too small)
-        ├── StructureError    a crystal structure that cannot be used
-        └── OutputError       the result cannot be written
+PicostemError
+├── UsageError            the request is wrong (exit code 2)
+│   └── UnknownMaterialError
+└── DataError             the request is fine, the data are not (exit code 1)
+    ├── FileError         missing, unreadable, truncated, of an unknown format
+    ├── ImageError        not an image that can be worked on (NaN, constant, saturated, too small)
+    ├── StructureError    a crystal structure that cannot be used
+    └── OutputError       the result cannot be written
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """READ FIRST: from an image to a result, the stages in order.
 
-    image ─► power spectrum ─► lattice, orientation, hand ─► microscope ─► which hypothesis
-          ─► slip in every window ─► domains and boundaries ─► one slip with its error ─► result
+image ─► power spectrum ─► lattice, orientation, hand ─► microscope ─► which hypothesis
+      ─► slip in every window ─► domains and boundaries ─► one slip with its error ─► result
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from picostem.errors import UsageError
 from picostem.files import check_image, from_array, read_image
 from picostem.image import Image
 from picostem.physics import SIGMA_PER_FWHM
+from picostem.resolve.bound import calibrated
 from picostem.resolve.combine import CommonSlip, common_slip
 from picostem.resolve.interface import aligned_mean
 from picostem.resolve.lattice import Spectrum, power_spectrum
 from picostem.resolve.map import Mapping
-from picostem.resolve.orient import Setting, find_setting, fit_setting
+from picostem.resolve.orient import Setting, find_settings, fit_setting, settle
 from picostem.resolve.result import (
     Alternative,
     FittedMicroscope,
@@ -64,7 +65,9 @@ def resolve(
     """
     unknown = set(options) - set(Settings.__dataclass_fields__)
     if unknown:
-        raise UsageError(f"unknown option {', '.join(sorted(unknown))}; expected {', '.join(Settings.__dataclass_fields__)}")
+        raise UsageError(
+            f"unknown option {', '.join(sorted(unknown))}; expected {', '.join(Settings.__dataclass_fields__)}"
+        )
     return resolve_with(image, Settings(material=material, **options), progress)
 
 
@@ -87,12 +90,14 @@ def _resolve(image: Image | NDArray[Any] | str | Path, settings: Settings, progr
 
     data = taken.data - np.float32(taken.data.mean(dtype=np.float64))
     spectrum = power_spectrum(data)
-    setting = _find(data, spectrum, monolayer, taken, settings)
+    candidates = _find(data, spectrum, monolayer, taken, settings)
     clock.lap("lattice and microscope")
 
-    reason = judge_lattice(setting, spectrum, monolayer)
-    if reason is not None or setting is None:
+    reason = judge_lattice(candidates, spectrum, monolayer)
+    if reason is not None:
         return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
+    setting = settle(candidates)
+    clock.lap("interference of the layers")
     if taken.pixel_size is None:
         taken = taken.with_pixel_size(setting.lattice.pixel_size, "lattice")
     judgement = _judge(data, spectrum, monolayer, setting, settings)
@@ -106,16 +111,20 @@ def _resolve(image: Image | NDArray[Any] | str | Path, settings: Settings, progr
 
 def _find(
     data: NDArray[np.float32], spectrum: Spectrum, monolayer: Monolayer, image: Image, settings: Settings
-) -> Setting | None:
+) -> list[Setting]:
     pixel_size = float(np.sqrt(np.prod(image.pixel_size))) if image.pixel_size else None
     optics = settings.optics(image.acquisition)
-    return find_setting(data, spectrum, (monolayer, monolayer), pixel_size, settings.window, optics)
+    return find_settings(data, spectrum, (monolayer, monolayer), pixel_size, settings.window, optics)
 
 
 def _judge(
     data: NDArray[np.float32], spectrum: Spectrum, monolayer: Monolayer, setting: Setting, settings: Settings
 ) -> Judgement:
-    one = fit_setting(data, spectrum, setting.lattice, (monolayer,), settings.window, setting.model.optics)
+    lattice, optics = setting.lattice, setting.model.optics
+    # a single polar layer may lie the other way round than the bilayer that would mimic it
+    ways = (lattice, replace(lattice, rows=-lattice.rows))
+    ones = [fit_setting(data, spectrum, way, (monolayer,), settings.window, optics) for way in ways]
+    one = min(ones, key=lambda s: s.fit.cost)
     judgement = judge_layers(one, setting)
     if settings.layers == "auto":
         return judgement
@@ -168,9 +177,9 @@ def _slip(
     mapping = Mapping(data, setting, settings, fixed, report)
     clock.lap("map")
     common = common_slip(data, setting, mapping.main_slip(), fixed)
-    slip_map = mapping.finish(common.slip, report)
-    clock.lap("slip and boundaries")
     slip = shortest(common.slip, reduced(setting.model.cell))
+    slip_map = mapping.finish(slip, report)
+    clock.lap("slip and boundaries")
     simulated = _simulate_again(data, image, setting, mapping, settings)
     clock.lap("simulated image")
     alternatives = (
@@ -199,7 +208,7 @@ def _interface(common: CommonSlip, slip: FloatArray, setting: Setting, monolayer
         upper=2,
         slip=slip,
         slip_frac=slip @ np.linalg.inv(setting.model.cell),
-        slip_covariance=common.covariance * max(1.0, common.fit.chi2_reduced),
+        slip_covariance=calibrated(common.covariance * max(1.0, common.fit.chi2_reduced), setting.model.wavelength),
         slip_bound=float(np.sqrt(np.trace(common.covariance))),
         slip_spread=common.spread,
         equivalents=SlipEquivalence(monolayer).equivalents(slip),

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from picostem.bench.naive import direct_sum, fit_window
 from picostem.bench.table import Table
 from picostem.errors import DataError
 from picostem.image import Image
 from picostem.resolve.lattice import power_spectrum
-from picostem.resolve.orient import Setting, find_setting
+from picostem.resolve.orient import Setting, find_settings, settle
 from picostem.resolve.settings import Settings
 from picostem.resolve.windows import fit_grid
 from picostem.simulate import AcquisitionSettings, Microscope, simulate_periodic, simulate_stack, write_simulation
@@ -91,10 +92,10 @@ def prepare(image: Image) -> tuple[NDArray[np.float32], Setting]:
     data = image.data - np.float32(image.data.mean(dtype=np.float64))
     layer = load_monolayer(MATERIAL)
     optics = Settings(MATERIAL).optics(image.acquisition)
-    setting = find_setting(data, power_spectrum(data), (layer, layer), PIXEL_SIZE, WINDOW, optics)
-    if setting is None:
+    candidates = find_settings(data, power_spectrum(data), (layer, layer), PIXEL_SIZE, WINDOW, optics)
+    if not candidates:
         raise DataError("the simulated image was not recognised: nothing to measure")
-    return data, setting
+    return data, settle(candidates)
 
 
 def _windows(scale: Scale) -> Iterator[Figure]:
@@ -102,9 +103,10 @@ def _windows(scale: Scale) -> Iterator[Figure]:
     starts = [np.rint(np.linspace(0, scale.map_side - setting.window, n)).astype(np.int64) for n in scale.grid]
     slips = setting.fit.state.slips[:1, 0]
     count = scale.grid[0] * scale.grid[1]
-    fast = _seconds(lambda: fit_grid(data, setting, slips, (starts[0], starts[1]))) / count
     corners = [(int(starts[0][i]), int(starts[1][i])) for i in range(scale.naive_windows)]
-    slow = _seconds(lambda: [fit_window(data, setting, c, slips[0]) for c in corners]) / len(corners)
+    with threadpool_limits(1, user_api="blas"):  # as `resolve` does
+        fast = _seconds(lambda: fit_grid(data, setting, slips, (starts[0], starts[1]))) / count
+        slow = _seconds(lambda: [fit_window(data, setting, c, slips[0]) for c in corners]) / len(corners)
     beside = f"plain least squares {1 / slow:.3g}/s, {slow / fast:.0f} times slower; TED-Gen {PUBLISHED_WINDOWS}/s"
     yield Figure(f"map, {count} windows of 2 nm", 1 / fast, "windows/s", f"> {PUBLISHED_WINDOWS}", beside)
 

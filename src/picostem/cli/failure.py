@@ -43,3 +43,8 @@ def silence_stdout() -> None:
     """Send what Python still holds for standard output to nowhere, so that leaving does not fail on it again."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def wants_traceback() -> bool:
+    """Whether an unforeseen error is to be shown as Python shows it, for those who mend it."""
+    return bool(os.environ.get("PICOSTEM_TRACEBACK"))

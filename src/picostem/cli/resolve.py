@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from picostem.cli.document import STDOUT, write_document
-from picostem.cli.failure import explain, say
-from picostem.errors import DataError, OutputError, PicostemError, UsageError
+from picostem.cli.failure import explain, say, wants_traceback
+from picostem.errors import DataError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from picostem.resolve.result import Result
@@ -78,7 +78,7 @@ def resolve(
     places = plan(files, out, json)
     jobs = [Job(file, folder, dataset, frame) for file, folder in zip(files, places, strict=True)]
     results, code = _resolve_all(jobs, settings, to_stderr=json == STDOUT, keep=json is not None)
-    if json is not None and (results or len(files) > 1):
+    if json is not None:
         write_document(results if len(files) > 1 else results[0], json)
     if code:
         raise typer.Exit(code)
@@ -144,8 +144,8 @@ def _resolve_all(jobs: list[Job], settings: Settings, to_stderr: bool, keep: boo
             progress.begin(job.file.name, index, len(jobs))
             try:
                 result = _resolve_one(job, settings, progress.report)
-            except (PicostemError, MemoryError) as error:
-                if len(jobs) == 1:
+            except Exception as error:
+                if len(jobs) == 1 or wants_traceback():
                     raise
                 progress.pause()
                 say(explain(error, str(job.file)))

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -16,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from picostem.cli import bench, resolve, show, simulate
-from picostem.cli.failure import explain, say, silence_stdout
+from picostem.cli.failure import explain, say, silence_stdout, wants_traceback
 from picostem.errors import PicostemError
 from picostem.version import VERSION
 
@@ -49,13 +48,7 @@ def _root(
 
 
 def main() -> NoReturn:
-    """Run the command line and leave Python with its exit code.
-
-    Linear algebra runs in one thread unless the user's environment says otherwise: the matrices are small, and threads
-    that wait for one another on a busy machine made `resolve` six times slower.
-    """
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    """Run the command line and leave Python with its exit code."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -79,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         say(explain(error))
         return error.exit_code
     except Exception as error:
-        if os.environ.get("PICOSTEM_TRACEBACK"):
+        if wants_traceback():
             raise
         say(explain(error))
         silence_stdout()

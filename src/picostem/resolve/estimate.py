@@ -227,7 +227,13 @@ def _moved(state: State, own: FloatArray, common: FloatArray, free: bool, common
 
 
 def fit_common(
-    model: StackModel, data: Observation, start: State, *, common_slip: bool, iterations: int = 60, tolerance: float = 0.01
+    model: StackModel,
+    data: Observation,
+    start: State,
+    *,
+    common_slip: bool,
+    iterations: int = 60,
+    tolerance: float = 0.01,
 ) -> Fit:
     """Fit the microscope together with the windows.
 

@@ -186,15 +186,20 @@ def _parabola(ratio: FloatArray, row: int, col: int) -> tuple[float, float]:
     return offsets[0], offsets[1]
 
 
-def reflections(reciprocal: FloatArray, limit: float) -> NDArray[np.int64]:
-    """Indices (h, k) of one half of the reciprocal lattice within a radius, the shortest first, shape (n, 2)."""
+def all_reflections(reciprocal: FloatArray, limit: float) -> NDArray[np.int64]:
+    """Indices (h, k) of the reciprocal lattice within a radius, (0, 0) among them, shape (n, 2)."""
     rows = np.linalg.inv(reciprocal).T
     reach = np.ceil(limit * np.linalg.norm(rows, axis=1)).astype(int)
-    h, k = np.meshgrid(np.arange(-reach[0], reach[0] + 1), np.arange(-reach[1], reach[1] + 1), indexing="ij")
-    hk = np.stack([h.ravel(), k.ravel()], axis=1)
-    length = np.linalg.norm(hk @ reciprocal, axis=1)
-    keep = (length <= limit) & ((hk[:, 0] > 0) | ((hk[:, 0] == 0) & (hk[:, 1] > 0)))
-    return hk[keep][np.argsort(length[keep], kind="stable")]
+    h, k = np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij")
+    hk = np.stack([h.ravel(), k.ravel()], axis=1).astype(np.int64)
+    return hk[np.linalg.norm(hk @ reciprocal, axis=1) <= limit]
+
+
+def reflections(reciprocal: FloatArray, limit: float) -> NDArray[np.int64]:
+    """Indices (h, k) of one half of the reciprocal lattice within a radius, the shortest first, shape (n, 2)."""
+    hk = all_reflections(reciprocal, limit)
+    hk = hk[(hk[:, 0] > 0) | ((hk[:, 0] == 0) & (hk[:, 1] > 0))]
+    return hk[np.argsort(np.linalg.norm(hk @ reciprocal, axis=1), kind="stable")]
 
 
 def find_lattices(
@@ -218,7 +223,9 @@ def find_lattices(
     expected = _expected_power(monolayer, hk)
     strong = hk[expected > 0.003 * expected.max()]
     maps = _candidate_maps(peaks, strong, monolayer, pixel_size)
-    scores = np.concatenate([_scores(spectrum, part, hk, expected) for part in np.array_split(maps, len(maps) // 4096 + 1)])
+    scores = np.concatenate(
+        [_scores(spectrum, part, hk, expected) for part in np.array_split(maps, len(maps) // 4096 + 1)]
+    )
     found: list[tuple[Lattice, float]] = []
     for i in np.argsort(scores)[::-1]:
         if len(found) == count:

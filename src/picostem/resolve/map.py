@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from picostem.resolve.bound import calibrated
 from picostem.resolve.interface import (
     FineGrid,
     aligned,
     aligned_mean,
     boundary_line,
-    fine_grids,
     find_domains,
+    fine_grids,
 )
 from picostem.resolve.orient import Setting
 from picostem.resolve.result import Boundary, Domain, SlipMap
@@ -24,6 +25,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+LEAST_TRIPLES = 6  # of windows in a line, to tell the scatter of the map from its errors
 START_STEP = 0.15  # Å; a window's fit finds its slip from that far
 
 
@@ -53,6 +55,36 @@ class Mapping:
         self.slips = self.coarse.slips @ setting.model.cell
         grid = (len(self.starts[0]), len(self.starts[1]))
         self.labels = find_domains(self.slips, self.coarse.status(self.typical) == "ok", grid, equivalence)
+
+    def scatter(self) -> float:
+        """Variance of disjoint windows' slips about their local trend over what their covariances say, at least 1.
+
+        Second differences of three windows in a line, a window's width apart, know nothing of smooth variation:
+        d = D1 - 2 D2 + D3 has the covariance C1 + 4 C2 + C3. The median of d C^-1 d, over that of chi² with two
+        degrees of freedom (2 ln 2), ignores the odd defect.
+        """
+        rows, cols = len(self.starts[0]), len(self.starts[1])
+        step = max(1, int(np.ceil(self.setting.window * self._pixel() / self.settings.stride - 0.05)))
+        index = np.arange(rows * cols).reshape(rows, cols)
+        lines = [index[:, i : i + 2 * step + 1 : step] for i in range(0, cols - 2 * step, step)]
+        lines += [index[i : i + 2 * step + 1 : step].T for i in range(0, rows - 2 * step, step)]
+        triples = np.concatenate([line[::step] for line in lines]) if lines else np.empty((0, 3), dtype=int)
+        same = self.labels[triples]
+        triples = triples[(same[:, 0] >= 0) & (same == same[:, :1]).all(axis=1)]
+        if len(triples) < LEAST_TRIPLES:
+            return 1.0
+        before, slip, after = (self.slips[triples[:, i]] for i in range(3))
+        for other in (before, after):
+            for i in range(len(slip)):
+                other[i] = aligned(other[i : i + 1], slip[i], self.equivalence)[0][0]
+        first, middle, last = (self.covariance()[triples[:, i]] for i in range(3))
+        difference = before - 2 * slip + after
+        inverse = np.linalg.inv(first + 4 * middle + last)
+        return max(1.0, float(np.median(np.einsum("wi,wij,wj->w", difference, inverse, difference)) / (2 * np.log(2))))
+
+    def covariance(self) -> FloatArray:
+        """Of the coarse windows' slips, the Fisher information's inflated by each window's residual, Å²."""
+        return inflated(self.coarse, self.typical)
 
     def main_slip(self) -> FloatArray:
         """Mean slip of the largest domain (of all windows if there is none), Å."""
@@ -86,7 +118,7 @@ class Mapping:
     ) -> SlipMap:
         rows, cols = self.data.shape
         slips, _ = aligned(fits.slips @ self.setting.model.cell, reference, self.equivalence)
-        covariance = fits.covariance * np.maximum(1.0, np.maximum(fits.chi2, self.typical))[:, None, None]
+        covariance = calibrated(inflated(fits, self.typical) * self.scatter(), self.setting.model.wavelength)
         return SlipMap(
             row=(rows - 1) / 2 - fits.centres[:, 1],
             col=(cols - 1) / 2 + fits.centres[:, 0],
@@ -122,6 +154,11 @@ class Mapping:
                 )
             )
         return tuple(found)
+
+
+def inflated(fits: WindowFits, typical: float) -> FloatArray:
+    """Covariances of windows times their reduced chi², at least the typical one's, at least 1."""
+    return fits.covariance * np.maximum(1.0, np.maximum(fits.chi2, typical))[:, None, None]
 
 
 def _likely_slips(setting: Setting, equivalence: SlipEquivalence) -> FloatArray:

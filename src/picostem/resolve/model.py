@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picostem.physics import electron_wavelength
-from picostem.resolve.interference import CrossTerm, cross_term
+from picostem.resolve.channelling import channelling
+from picostem.resolve.interference import interference
 from picostem.simulate.scattering import adf_object_transfer, rms_displacement, thermal_transfer
 from picostem.simulate.transfer import ABERRATIONS, Aberrations, ApertureOverlap
 from picostem.structure.monolayer import Monolayer
@@ -39,6 +40,23 @@ class Prior:
     names: tuple[str, ...]
     mean: FloatArray
     sigma: FloatArray
+
+
+@dataclass(frozen=True)
+class CrossTerm:
+    """What a pair of layers adds to the sum of both: interference and channelling.
+
+    It adds s exp(-2 pi i h . t_lower) * sum over q of kernel(h, q) exp(-2 pi i q . (t_upper - t_lower)).
+
+    Attributes:
+        lower, upper: indices of the layers, lower < upper.
+        q: lattice vectors, shape (m, 2). kernel: shape (n, m).
+    """
+
+    lower: int
+    upper: int
+    q: IntArray
+    kernel: ComplexArray
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,7 @@ class StackModel:
         wavelength: Å.
         optics: the microscope.
         layers: their structures. orthogonal: R(rotation) M of the crystal in the image. unit: Å², of all weights.
-        cross_terms: interference between the layers at the microscope it was computed for; see `with_interference`.
+        cross_terms: what the layers do together at the microscope it was computed for; see `with_cross_terms`.
     """
 
     hk: IntArray
@@ -137,27 +155,50 @@ class StackModel:
             unit=strongest,
         )
 
-    def with_interference(self, microscope: FloatArray) -> StackModel:
-        """The model with the cross-terms of all pairs of layers, frozen at these microscope parameters."""
-        parts = self._split(microscope)
-        detector = (self.optics.inner, self.optics.outer)
+    def with_cross_terms(self, microscope: FloatArray) -> StackModel:
+        """The model with what pairs of layers do together, frozen at these microscope parameters."""
+        pairs = [(lower, upper) for upper in range(1, self.layer_count) for lower in range(upper)]
+        return replace(self, cross_terms=tuple(self._cross_term(microscope, *pair) for pair in pairs))
+
+    def _cross_term(self, microscope: FloatArray, lower: int, upper: int) -> CrossTerm:
+        parts, optics = self._split(microscope), self.optics
+        reciprocal = self.layers[0].reciprocal @ self.orthogonal.T
         at = Aberrations(*microscope[: len(ABERRATIONS)])
-        terms = []
-        for upper in range(1, self.layer_count):
-            for lower in range(upper):
-                q, kernel = cross_term(
-                    (self.layers[lower], self.layers[upper]),
-                    (self.heights[lower], self.heights[upper]),
-                    self.layers[0].reciprocal @ self.orthogonal.T,
-                    self.hk,
-                    self.optics.voltage_eV,
-                    parts.semiangle,
-                    detector,
-                    at,
-                )
-                bright = np.sqrt(parts.brightness[lower] * parts.brightness[upper])
-                terms.append(CrossTerm(lower, upper, q, kernel * (bright / self.unit * parts.damping)[:, None]))
-        return replace(self, cross_terms=tuple(terms))
+        depths = (self.heights[lower], self.heights[upper])
+        beam = (optics.voltage_eV, parts.semiangle)
+        q, together = interference(
+            (self.layers[lower], self.layers[upper]),
+            depths,
+            reciprocal,
+            self.hk,
+            *beam,
+            (optics.inner, optics.outer),
+            at,
+        )
+        kernel = together * np.sqrt(parts.brightness[lower] * parts.brightness[upper]) / self.unit
+        first, second = (replace(at, C10=at.C10 + z) for z in depths)
+        near, passed = channelling(self.layers[lower], reciprocal, self.hk, depths[1] - depths[0], *beam, first)
+        strength = parts.brightness[upper] * self._object_at(upper, near, parts.weights)
+        undisturbed = self._overlap(parts.semiangle).expansion(second)[0]
+        position = {tuple(vector): i for i, vector in enumerate(q.tolist())}
+        change = passed * strength
+        places = np.array([position[tuple(vector)] for vector in near.tolist()])
+        kernel[:, places] += change
+        own = np.array([position[tuple(vector)] for vector in self.hk.tolist()])
+        itself = parts.brightness[upper] * self._object_at(upper, self.hk, parts.weights) * undisturbed
+        kernel[np.arange(len(own)), own] -= itself
+        return CrossTerm(lower, upper, q, kernel * parts.damping[:, None])
+
+    def _object_at(self, index: int, hk: IntArray, weights: FloatArray) -> ComplexArray:
+        """Object function of a layer, flat, at any reflections, in units of the model, shape (m,)."""
+        layer = self.layers[index]
+        g = np.linalg.norm(hk @ layer.reciprocal, axis=1)
+        waves = np.exp(-2j * np.pi * layer.scaled @ hk.T)
+        total = np.zeros(len(hk), dtype=complex)
+        for weight, symbol in zip(weights, self.species, strict=True):
+            chosen = [s == symbol for s in layer.symbols]
+            total += weight / self.unit * _object(symbol, g, self.optics) * waves[chosen].sum(axis=0)
+        return total
 
     @property
     def prior(self) -> Prior:

@@ -61,15 +61,15 @@ class Setting:
         return self.evidence.explained(predict(self.model, self.fit.state))
 
 
-def find_setting(
+def find_settings(
     data: NDArray[np.float32],
     spectrum: Spectrum,
     layers: tuple[Monolayer, ...],
     pixel_size: float | None,
     window: float,
     optics: tuple[Optics, ...],
-) -> Setting | None:
-    """The setting of a stack of equal layers that explains the image best, or None if no lattice fits.
+) -> list[Setting]:
+    """Settings of a stack of equal layers that explain the image, the best first; empty if no lattice was found.
 
     Args:
         data: image with its mean subtracted.
@@ -87,14 +87,18 @@ def find_setting(
     finalists = [lattice for score, lattice in ranked[:FINALISTS] if score > CLEAR * ranked[0][0]]
     settings = [fit_setting(data, spectrum, lattice, layers, window, first) for lattice in finalists]
     if not settings:
-        return None
+        return []
     best = max(settings, key=lambda s: s.explained)
     again = fit_setting(data, spectrum, straightened(best), layers, window, first)
     rivals = [s for s in settings if s is not best and s.fit.chi2_reduced < RIVAL * best.fit.chi2_reduced]
     best = max(best, again, key=lambda s: s.explained)
     optical = min((_with_optics(best, layers, o) for o in optics), key=lambda s: s.fit.cost)
-    rivals = [_with_optics(rival, layers, optical.model.optics) for rival in rivals]
-    return min((with_interference(s) for s in (optical, *rivals)), key=lambda s: s.fit.chi2_reduced)
+    return [optical, *(_with_optics(rival, layers, optical.model.optics) for rival in rivals)]
+
+
+def settle(candidates: list[Setting]) -> Setting:
+    """The candidate that fits best once the interference between the layers is in."""
+    return min(map(with_interference, candidates), key=lambda s: s.fit.chi2_reduced)
 
 
 def _with_optics(setting: Setting, layers: tuple[Monolayer, ...], optics: Optics) -> Setting:
@@ -125,7 +129,7 @@ def with_interference(setting: Setting) -> Setting:
 
 def _with_detector(setting: Setting, optics: Optics) -> Setting:
     old, state = setting.model, setting.fit.state
-    model = StackModel.build(old.layers, old.hk, old.orthogonal, optics).with_interference(state.microscope)
+    model = StackModel.build(old.layers, old.hk, old.orthogonal, optics).with_cross_terms(state.microscope)
     return replace(setting, model=model, fit=fit_common(model, setting.evidence.observation, state, common_slip=False))
 
 
@@ -140,10 +144,10 @@ def _both_sides(setting: Setting) -> Setting:
 
 def _with_cross_terms(setting: Setting, state: State) -> Setting:
     observation = setting.evidence.observation
-    model = setting.model.with_interference(state.microscope)
+    model = setting.model.with_cross_terms(state.microscope)
     fits = [fit_common(model, observation, s, common_slip=False) for s in (state, exchanged(state))]
     best = min(fits, key=lambda fit: fit.cost)
-    model = model.with_interference(best.state.microscope)
+    model = model.with_cross_terms(best.state.microscope)
     fit = fit_common(model, observation, best.state, common_slip=False)
     turned = fit_windows(model, observation, exchanged(fit.state), fit.microscope_covariance)
     better = turned.chi2 < fit.chi2

@@ -23,6 +23,8 @@ MOST_WEIGHT = 1.0  # |ln| of the species' brightness ratio over the expected one
 LEAST_VARIANCE = -0.04  # Å², of source and vibration; atoms sharper than a probe can be
 MONOLAYER_EXPLAINED = 0.97  # of the Bragg power, and
 MONOLAYER_GAIN = 25.0  # reduced chi² per window that a second layer must gain where one explains so much
+UNEQUAL = 0.5  # |ln| of the layers' brightness ratio from which they are not two like layers (depth: up to 0.15)
+IMPLAUSIBLE = 30.0  # chi² of the microscope's prior by which a second layer may strain the microscope
 PRESENT = 4.0  # mean power over noise of a reflection that is there
 
 
@@ -40,16 +42,16 @@ class Judgement:
     monolayer_cost: float | None = None
 
 
-def judge_lattice(setting: Setting | None, spectrum: Spectrum, material: Monolayer) -> str | None:
+def judge_lattice(candidates: list[Setting], spectrum: Spectrum, material: Monolayer) -> str | None:
     """Why the image cannot be resolved as a stack of this material, or None if it can."""
     name = material.name
-    if setting is None:
+    if not candidates:
         return (
             f"No crystal lattice was found: vacuum, an amorphous or contaminated area, too few electrons, or a "
             f"resolution that does not show the lattice of {name}."
         )
     for check in (_too_weak, _other_lattice, _smaller_cell, _not_described, _wrong_species):
-        reason = check(setting, spectrum, name)
+        reason = check(candidates[0], spectrum, name)
         if reason is not None:
             return reason
     return None
@@ -107,7 +109,9 @@ def _wrong_species(setting: Setting, spectrum: Spectrum, name: str) -> str | Non
         return f"The atoms are sharper than this probe can image {name}: another material or pixel size."
     for symbol in setting.model.species[1:]:
         weight = values[f"log weight {symbol}"]
-        sigma = np.sqrt(setting.fit.microscope_covariance[setting.model.prior.names.index(f"log weight {symbol}")].max())
+        sigma = np.sqrt(
+            setting.fit.microscope_covariance[setting.model.prior.names.index(f"log weight {symbol}")].max()
+        )
         if abs(weight) > MOST_WEIGHT + 2 * sigma:
             return (
                 f"{symbol} is {np.exp(weight):.2g} times as bright as it should be in {name}: another material with a "
@@ -120,7 +124,10 @@ def judge_layers(one: Setting, two: Setting) -> Judgement:
     """Monolayer or bilayer, from the fits of both to the same windows."""
     gain = one.fit.cost - two.fit.cost
     relative = gain / max(two.fit.chi2_reduced, 1.0) / len(two.fit.chi2)
-    if one.explained >= MONOLAYER_EXPLAINED and relative < MONOLAYER_GAIN:
+    strained = two.fit.prior_misfit > one.fit.prior_misfit + IMPLAUSIBLE
+    brightness = np.abs(two.fit.state.microscope[two.model.prior.names.index("log brightness 2")])
+    doubtful = relative < MONOLAYER_GAIN or strained or brightness > UNEQUAL
+    if one.explained >= MONOLAYER_EXPLAINED and doubtful:
         sigma = _eclipse_limit(two)
         reason = (
             f"One layer explains the image. A second one, if there is one, eclipses it to within {sigma:.2f} Å (95 %); "
@@ -137,5 +144,3 @@ def _eclipse_limit(two: Setting) -> float:
     covariance = two.model.cell.T @ two.fit.slip_covariance[:, :2, :2] @ two.model.cell
     sigma = np.sqrt(np.trace(covariance, axis1=1, axis2=2) / len(slips))
     return float(np.median(np.linalg.norm(short, axis=1)) + 2 * np.median(sigma))
-
-

@@ -42,9 +42,7 @@ class Harmonics:
 
     def take(self, index: NDArray[np.bool_] | IntArray) -> Harmonics:
         """The chosen windows."""
-        return replace(
-            self, amplitudes=self.amplitudes[index], mean=self.mean[index], centres=self.centres[index]
-        )
+        return replace(self, amplitudes=self.amplitudes[index], mean=self.mean[index], centres=self.centres[index])
 
 
 def _dirichlet(frequency: FloatArray, count: int) -> FloatArray:

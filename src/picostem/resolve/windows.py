@@ -162,7 +162,11 @@ def _replaced(fit: Fit, index: NDArray[np.bool_], new: Fit) -> Fit:
     state = fit.state
     scale, origin, slips = state.scale.copy(), state.origin.copy(), state.slips.copy()
     covariance, chi2 = fit.slip_covariance.copy(), fit.chi2.copy()
-    scale[where], origin[where], slips[where] = new.state.scale[better], new.state.origin[better], new.state.slips[better]
+    scale[where], origin[where], slips[where] = (
+        new.state.scale[better],
+        new.state.origin[better],
+        new.state.slips[better],
+    )
     covariance[where], chi2[where] = new.slip_covariance[better], new.chi2[better]
     moved = replace(state, scale=scale, origin=origin, slips=slips)
     return replace(fit, state=moved, slip_covariance=covariance, chi2=chi2)
