@@ -52,9 +52,9 @@ class Evidence:
 
 def harmonics_of(lattice: Lattice) -> IntArray:
     """The reflections that are used, of one half plane, shape (n, 2); all lie below the image's Nyquist frequency."""
-    hk = reflections(np.linalg.inv(lattice.cell).T, HARMONIC_LIMIT)
+    hk = reflections(lattice.crystal_reciprocal, HARMONIC_LIMIT)
     inside = np.max(np.abs(hk @ lattice.reciprocal), axis=1) < 0.48
-    return hk[inside]
+    return np.asarray(hk[inside])
 
 
 def gather(
@@ -88,4 +88,4 @@ def tile_starts(shape: tuple[int, int], window: int, limit: int) -> tuple[IntArr
 
 def _thinned(starts: IntArray) -> IntArray:
     keep = np.unique(np.rint(np.linspace(0, len(starts) - 1, len(starts) - 1)).astype(int))
-    return starts[keep]
+    return np.asarray(starts[keep])

@@ -17,8 +17,8 @@ harmonic h gains
 | A | area of the cell, Å² |
 | lambda, gamma | electron wavelength, relativistic factor |
 
-It is the kinematic exit wave's cross-term: up to 8 % of the strongest harmonic in 2H layers at 60 kV and a detector from
-49.5 mrad. It goes together with `channelling`: where atoms overlap the two partly cancel.
+It is the kinematic exit wave's cross-term: up to 8 % of the strongest harmonic in 2H layers at 60 kV and a detector
+from 49.5 mrad. It goes together with `channelling`: where atoms overlap the two partly cancel.
 """
 
 from __future__ import annotations

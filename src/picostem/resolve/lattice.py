@@ -45,7 +45,12 @@ class Lattice:
     @property
     def reciprocal(self) -> FloatArray:
         """Rows a*, b* in cycles per pixel, image frame."""
-        return np.linalg.inv(self.rows).T
+        return np.asarray(np.linalg.inv(self.rows).T, dtype=np.float64)
+
+    @property
+    def crystal_reciprocal(self) -> FloatArray:
+        """Rows a*, b* in 1/Å, crystal frame."""
+        return np.asarray(np.linalg.inv(self.cell).T, dtype=np.float64)
 
     @property
     def image_from_crystal(self) -> FloatArray:
@@ -66,7 +71,7 @@ class Lattice:
     def orthogonal(self) -> FloatArray:
         """The orthogonal part R(rotation) M of the map from crystal to image (polar decomposition)."""
         u, _, vt = np.linalg.svd(self.image_from_crystal)
-        return u @ vt
+        return np.asarray(u @ vt)
 
     @property
     def rotation(self) -> float:
@@ -169,7 +174,7 @@ def spectrum_peaks(spectrum: Spectrum, count: int) -> tuple[FloatArray, FloatArr
     rows, cols = np.nonzero(is_peak)
     best = np.argsort(ratio[rows, cols])[::-1][:count]
     rows, cols = rows[best], cols[best]
-    offset = np.array([_parabola(ratio, r, c) for r, c in zip(rows, cols, strict=True)]).reshape(-1, 2)
+    offset = np.array([_parabola(ratio, int(r), int(c)) for r, c in zip(rows, cols, strict=True)]).reshape(-1, 2)
     g = np.stack([cols - n // 2 + offset[:, 1], -(rows - n // 2 + offset[:, 0])], axis=1) / n
     return g, ratio[rows, cols]
 
@@ -192,14 +197,14 @@ def all_reflections(reciprocal: FloatArray, limit: float) -> NDArray[np.int64]:
     reach = np.ceil(limit * np.linalg.norm(rows, axis=1)).astype(int)
     h, k = np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij")
     hk = np.stack([h.ravel(), k.ravel()], axis=1).astype(np.int64)
-    return hk[np.linalg.norm(hk @ reciprocal, axis=1) <= limit]
+    return np.asarray(hk[np.linalg.norm(hk @ reciprocal, axis=1) <= limit])
 
 
 def reflections(reciprocal: FloatArray, limit: float) -> NDArray[np.int64]:
     """Indices (h, k) of one half of the reciprocal lattice within a radius, the shortest first, shape (n, 2)."""
     hk = all_reflections(reciprocal, limit)
     hk = hk[(hk[:, 0] > 0) | ((hk[:, 0] == 0) & (hk[:, 1] > 0))]
-    return hk[np.argsort(np.linalg.norm(hk @ reciprocal, axis=1), kind="stable")]
+    return np.asarray(hk[np.argsort(np.linalg.norm(hk @ reciprocal, axis=1), kind="stable")])
 
 
 def find_lattices(
@@ -216,7 +221,7 @@ def find_lattices(
     Returns:
         distinct lattices with their score; empty if there are no peaks.
     """
-    peaks, power = spectrum_peaks(spectrum, PEAKS)
+    peaks, _ = spectrum_peaks(spectrum, PEAKS)
     if len(peaks) < 2:
         return []
     hk = reflections(monolayer.reciprocal, RESOLUTION)
@@ -273,7 +278,7 @@ def _allowed(basis: FloatArray, monolayer: Monolayer, low: float, high: float) -
     frobenius = np.sum(transform**2, axis=(-2, -1))
     scale = np.sqrt(det)
     ratio = MAX_DISTORTION
-    return (scale > low) & (scale < high) & (frobenius <= det * (ratio + 1 / ratio))
+    return np.asarray((scale > low) & (scale < high) & (frobenius <= det * (ratio + 1 / ratio)))
 
 
 def _scores(spectrum: Spectrum, maps: FloatArray, hk: NDArray[np.int64], expected: FloatArray) -> FloatArray:
@@ -298,7 +303,7 @@ def _same(one: Lattice, other: Lattice) -> bool:
 def refine_lattice(spectrum: Spectrum, lattice: Lattice) -> Lattice:
     """Least-squares lattice through the measured positions of its own spectrum peaks, weighted by their power."""
     reciprocal = lattice.reciprocal
-    hk = reflections(np.linalg.inv(lattice.cell).T, RESOLUTION)
+    hk = reflections(lattice.crystal_reciprocal, RESOLUTION)
     n = len(spectrum.ratio)
     for reach in (3, 2, 2):
         rows, cols = spectrum.index(hk @ reciprocal)
@@ -318,7 +323,7 @@ def refine_lattice(spectrum: Spectrum, lattice: Lattice) -> Lattice:
             return lattice
         w = np.array(weights)[:, None]
         reciprocal = np.linalg.lstsq(np.array(index) * w, np.array(measured) * w, rcond=None)[0]
-    return Lattice(rows=np.linalg.inv(reciprocal).T, cell=lattice.cell)
+    return Lattice(rows=np.asarray(np.linalg.inv(reciprocal).T, dtype=np.float64), cell=lattice.cell)
 
 
 def unindexed_share(spectrum: Spectrum, lattice: Lattice, limit: float = 0.7) -> float:

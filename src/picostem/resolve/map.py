@@ -137,7 +137,7 @@ class Mapping:
 
     def _domains(self, slips: FloatArray, covariance: FloatArray) -> tuple[Domain, ...]:
         found = []
-        total = max(1, np.count_nonzero(self.labels >= 0))
+        total = max(1, int(np.count_nonzero(self.labels >= 0)))
         for i in range(self.labels.max() + 1):
             members = np.nonzero(self.labels == i)[0]
             weights = np.linalg.inv(covariance[members])
@@ -162,7 +162,7 @@ def inflated(fits: WindowFits, typical: float) -> FloatArray:
 
 
 def _likely_slips(setting: Setting, equivalence: SlipEquivalence) -> FloatArray:
-    """The tiles' slips as starts for the windows, fractions (m, 2): those that are alike once, with the sign of most."""
+    """The tiles' slips as starts for the windows, fractions (m, 2): like ones once, with the sign of most."""
     cell = setting.model.cell
     slips = setting.fit.state.slips[:, 0] @ cell
     chosen: list[FloatArray] = []

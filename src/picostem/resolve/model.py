@@ -4,8 +4,16 @@
     Q_l(h) = beta_l exp(-2 pi^2 g.V g) * sum over species e of w_e S_e(g)
              * sum over atoms j of e of O(g; C10 + z_l + z_j) exp(-2 pi i h . r_j)
 
-with S the object transfer (cross-section, its angular range, thermal motion) and O the probe's, expanded to first order in the atom's height z_j above its layer's mid-plane.
-Q depends on the microscope alone, which all windows of an image share; t_l and s are each window's own.
+| symbol | meaning |
+|---|---|
+| s, t_l | scale, position of layer l (fractions): each window's own |
+| beta_l, w_e | brightness of a layer, weight of a species, both about 1 |
+| V | blur by source size and vibration, [[v + v_a, v_b], [v_b, v - v_a]], Å² |
+| S_e(g) | object transfer: cross-section onto the detector, its angular range, thermal motion |
+| O(g; C10) | transfer of the probe, expanded to first order in the height z_j of an atom in its layer |
+
+Q depends on the microscope alone, which all windows of an image share. What pairs of layers do together (channelling,
+interference) comes on top, see `CrossTerm`.
 """
 
 from __future__ import annotations

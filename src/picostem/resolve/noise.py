@@ -55,7 +55,7 @@ class Whitener:
         self._shape = harmonics.gram_root / level[:, None]
         self.pattern = _mean_pattern(harmonics)
         variance = _variance_matrix(harmonics.hk, self.pattern, noise.slope, float(harmonics.mean.mean()) - noise.mean)
-        self._inverse = np.linalg.inv(np.linalg.cholesky(variance))
+        self._inverse = np.asarray(np.linalg.inv(np.linalg.cholesky(variance)), dtype=np.complex128)
 
     def observe(self, harmonics: Harmonics) -> Observation:
         """The harmonics of some windows, ready to be compared with a model."""

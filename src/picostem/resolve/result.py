@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from picostem.image import Image
 from picostem.resolve.model import OpticsSource
 from picostem.resolve.settings import Settings
 from picostem.structure.monolayer import Monolayer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -215,6 +219,18 @@ class Result:
         from picostem.resolve.serialise import result_dict
 
         return result_dict(self)
+
+    def plot(self) -> Figure:
+        """The picture of the result: image, model, residual, slip and map (matplotlib; needs no display)."""
+        from importlib import import_module
+
+        return import_module("picostem.report").plot(self)  # type: ignore[no-any-return]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write all files of the result into a folder, as `picostem resolve` does, and return the folder."""
+        from importlib import import_module
+
+        return import_module("picostem.report").save_result(self, Path(folder))  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         head = f"Result({self.verdict}"

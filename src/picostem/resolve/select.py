@@ -71,8 +71,8 @@ def _other_lattice(setting: Setting, spectrum: Spectrum, name: str) -> str | Non
     if share <= MOST_UNINDEXED:
         return None
     return (
-        f"{share:.0%} of the diffraction peaks' power lies off one lattice of {name}: a twisted layer, a grain boundary "
-        f"or another material."
+        f"{share:.0%} of the diffraction peaks' power lies off one lattice of {name}: a twisted layer, a grain "
+        f"boundary or another material."
     )
 
 

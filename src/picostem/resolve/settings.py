@@ -75,7 +75,7 @@ class Settings:
         voltage = self.voltage_kV * KV if self.voltage_kV else acquisition.voltage_eV
         semiangle = self.semiangle_mrad * MRAD if self.semiangle_mrad else acquisition.semiangle
         given = bool(self.voltage_kV or self.semiangle_mrad)
-        found = []
+        found: list[Optics] = []
         for kilovolt, milliradian in USUAL_OPTICS:
             v, a = voltage or kilovolt * KV, semiangle or milliradian * MRAD
             sigma = 0.0 if semiangle else SEMIANGLE_SIGMA

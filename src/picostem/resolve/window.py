@@ -101,7 +101,6 @@ def _demodulated_sums(
 
     Separable: the columns of each window are contracted first, by running sums along x, then the rows.
     """
-    rows, cols = data.shape
     offset = np.arange(window) - (window - 1) / 2
     wave_y = np.exp(2j * np.pi * np.outer(offset, g[:, 1])).astype(np.complex64)
     wave_x = np.exp(-2j * np.pi * np.outer(offset, g[:, 0])).astype(np.complex64)

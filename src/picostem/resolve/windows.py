@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,15 +117,14 @@ def _side_by_side(parts: list[WindowFits], rows: int) -> WindowFits:
     """Windows of blocks that lie side by side, rows slowest."""
     if len(parts) == 1:
         return parts[0]
-    names = WindowFits.__dataclass_fields__
 
-    def join(name: str) -> NDArray[np.generic]:
+    def join(name: str) -> Any:
         blocks = [getattr(part, name) for part in parts]
         blocks = [b.reshape(rows, -1, *b.shape[1:]) for b in blocks]
         joined = np.concatenate(blocks, axis=1)
         return joined.reshape(-1, *joined.shape[2:])
 
-    return WindowFits(**{name: join(name) for name in names})
+    return WindowFits(**{name: join(name) for name in WindowFits.__dataclass_fields__})
 
 
 def _fit_evidence(setting: Setting, evidence: Evidence, slips: FloatArray, only_these: bool) -> WindowFits:

@@ -7,10 +7,11 @@ image's Fourier coefficient at g is the object's times
 
 where L(g) is the overlap (lens) of two apertures of radius k_max = semiangle/wavelength, g apart, and
 
-    chi(k) = 2 pi/lambda [ a^2/2 (C10 + C12 cos 2(phi - phi12)) + a^3/3 C21 cos(phi - phi21) + a^4/4 C30 ],  a = lambda |k|.
+    chi(k) = 2 pi/lambda [ a^2/2 (C10 + C12 cos 2(phi - phi12)) + a^3/3 C21 cos(phi - phi21) + a^4/4 C30 ]
 
-The convention is that of Krivanek with the signs of abTEM: the wave is exp(-i chi), defocus = -C10, angles run
-counter-clockwise in the image frame (x right, y up). A layer at depth z below the entrance plane sees C10 + z.
+with a = lambda |k|. The convention is that of Krivanek with the signs of abTEM: the wave is exp(-i chi), defocus is
+-C10, angles run counter-clockwise in the image frame (x right, y up). A layer at depth z below the entrance plane sees
+C10 + z.
 """
 
 from __future__ import annotations
