@@ -1,4 +1,7 @@
-"""Draw the README's picture, docs/images/ReS2_bilayer.png, from the example image: python scripts/make_readme_picture.py"""
+"""Draw the README's picture, docs/images/ReS2_bilayer.png, from the example image.
+
+python scripts/make_readme_picture.py
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ import picostem
 from picostem.report import plot
 
 ROOT = Path(__file__).parents[1]
-WIDTH, COLOURS = 1400, 128
+WIDTH = 1400
 
 
 def main() -> None:
-    """Resolve, draw, shrink to WIDTH pixels and COLOURS colours."""
+    """Resolve, draw, shrink to WIDTH pixels and the 256 colours that cover the range best."""
     result = picostem.resolve(ROOT / "examples" / "images" / "ReS2_bilayer.tif", "ReS2")
     stream = BytesIO()
     plot(result).savefig(stream, format="png")
@@ -23,7 +26,7 @@ def main() -> None:
     small = large.resize((WIDTH, round(large.height * WIDTH / large.width)), Image.Resampling.LANCZOS)
     path = ROOT / "docs" / "images" / "ReS2_bilayer.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    small.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    small.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 

@@ -1,6 +1,6 @@
 """Print a command block of the README: the one under the comment <!-- ci: NAME -->.
 
-    python3 scripts/readme_command.py NAME
+python3 scripts/readme_command.py NAME
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The documents run: their Python examples, their links, and the commands that continuous integration takes from them."""
+"""The documents run: their Python examples, their links, and the commands that others take from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ if not DOCUMENTS:
 
 def examples(language: str) -> list[Any]:
     found = [
-        (path, code) for path in DOCUMENTS for code in re.findall(rf"```{language}\n(.*?)```", path.read_text("utf-8"), re.S)
+        (path, code)
+        for path in DOCUMENTS
+        for code in re.findall(rf"```{language}\n(.*?)```", path.read_text("utf-8"), re.S)
     ]
     return [pytest.param(code, id=f"{path.name} {i}") for i, (path, code) in enumerate(found)]
 

@@ -23,7 +23,7 @@ from picostem.physics import SIGMA_PER_FWHM
 from picostem.resolve.bound import calibrated
 from picostem.resolve.combine import CommonSlip, common_slip
 from picostem.resolve.interface import aligned_mean
-from picostem.resolve.lattice import Spectrum, power_spectrum
+from picostem.resolve.lattice import Spectrum, power_spectrum, same_setting
 from picostem.resolve.map import Mapping
 from picostem.resolve.orient import Setting, find_settings, fit_setting, settle
 from picostem.resolve.result import (
@@ -34,7 +34,7 @@ from picostem.resolve.result import (
     ResolvedLayer,
     Result,
 )
-from picostem.resolve.select import Judgement, judge_lattice, judge_layers
+from picostem.resolve.select import Judgement, judge_lattice, judge_layers, judge_species
 from picostem.resolve.settings import Settings
 from picostem.resolve.synthesis import synthesise
 from picostem.resolve.window import window_starts
@@ -97,7 +97,10 @@ def _resolve(image: Image | NDArray[Any] | str | Path, settings: Settings, progr
     if reason is not None:
         return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
     setting = settle(candidates)
-    clock.lap("interference of the layers")
+    clock.lap("what the layers do together")
+    reason = judge_species(setting, monolayer)
+    if reason is not None:
+        return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
     if taken.pixel_size is None:
         taken = taken.with_pixel_size(setting.lattice.pixel_size, "lattice")
     judgement = _judge(data, spectrum, monolayer, setting, settings)
@@ -122,7 +125,8 @@ def _judge(
 ) -> Judgement:
     lattice, optics = setting.lattice, setting.model.optics
     # a single polar layer may lie the other way round than the bilayer that would mimic it
-    ways = (lattice, replace(lattice, rows=-lattice.rows))
+    other = replace(lattice, rows=-lattice.rows)
+    ways = [lattice] if same_setting(lattice, other, monolayer) else [lattice, other]
     ones = [fit_setting(data, spectrum, way, (monolayer,), settings.window, optics) for way in ways]
     one = min(ones, key=lambda s: s.fit.cost)
     judgement = judge_layers(one, setting)

@@ -85,7 +85,7 @@ LINE = {"point_image_A": [5.0, 0.0], "normal_angle_deg": 90.0}
 
 def slip_map(slips: Any, positions: Any, **changes: Any) -> SlipMap:
     count = len(slips)
-    fields = {
+    fields: dict[str, Any] = {
         "row": np.zeros(count),
         "col": np.zeros(count),
         "position": np.array(positions, dtype=float),
@@ -111,7 +111,7 @@ def test_windows_are_scored_against_their_own_side() -> None:
 
 
 def test_windows_that_are_not_ok_or_fine_are_left_out() -> None:
-    truth = case(slip={"D_cart_A": TRUTH.tolist()}) 
+    truth = case(slip={"D_cart_A": TRUTH.tolist()})
     slips, positions = [TRUTH, TRUTH + 0.5, TRUTH + 0.5], [(0, 0)] * 3
     status, fine = np.array(["ok", "edge", "ok"]), np.array([False, False, True])
     score = score_windows(slip_map(slips, positions, status=status, fine=fine), truth, EQUIVALENCE)

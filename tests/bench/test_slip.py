@@ -37,8 +37,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(folder: Path) -> Report:
-    return measure(folder, Given())
+def seen() -> list[tuple[str, int, int]]:
+    """What the progress callback was told."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path, seen: list[tuple[str, int, int]]) -> Report:
+    return measure(folder, Given(), lambda *told: seen.append(told))
+
+
+def test_progress_is_told_before_each_image(report: Report, seen: list[tuple[str, int, int]]) -> None:
+    assert seen == [("bilayer", 0, 3), ("monolayer", 1, 3), ("unknown", 2, 3)]
+    assert len(report.rows) == 3
 
 
 def test_a_bilayer_is_scored(report: Report) -> None:
@@ -75,7 +86,7 @@ def test_the_program_can_be_left_to_find_pixel_size_and_microscope(folder: Path,
 def test_command_line_prints_tables_and_writes_json(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("picostem.bench.slip.measure", lambda folder, given: report)
+    monkeypatch.setattr("picostem.bench.slip.measure", lambda folder, given, progress: report)
     assert run(["bench", "slip", str(folder), "--json", str(tmp_path / "bench.json")]) == 0
     text = capsys.readouterr().out
     assert all(title in text for title in ("Slip of whole images", "Single windows", "Together"))

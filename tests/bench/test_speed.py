@@ -31,7 +31,9 @@ def test_figures_as_table_and_json() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not say")
 def test_peak_memory_is_that_of_the_process_itself() -> None:
-    program = "from picostem.bench.peak import peak_memory; a = peak_memory(); x = b'1' * 10**8; print(a, peak_memory())"
+    program = (
+        "from picostem.bench.peak import peak_memory; a = peak_memory(); x = b'1' * 10**8; print(a, peak_memory())"
+    )
     ballast = np.ones(5 * 10**7)  # 400 MB in this process, which the other must not report
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     before, after = (int(word) for word in done.stdout.split())

@@ -84,6 +84,8 @@ def test_missing_file(picostem: Run) -> None:
         ((*RES2, "--stride", "inf"), "--stride is inf"),
         (("--material", "ReS2", "--voltage", "300000"), "--voltage is 300000"),
         (("--material", "ReS2", "--semiangle", "0.02"), "--semiangle is 0.02"),
+        (("--material", "ReS2", "--detector", "200", "39"), "--detector 200 39"),
+        ((*RES2[:6], "--detector", "nan", "200"), "--detector nan 200"),
         ((*RES2, "--frame", "-1"), "--frame is -1"),
         ((*RES2, "--frame", "0"), "a single image has no frames"),
         ((*RES2, "--dataset", "other"), "no data set is called 'other'"),

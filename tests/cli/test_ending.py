@@ -148,7 +148,7 @@ def test_standard_output_that_is_closed() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """What makes `picostem --help` fast, measured by what it imports and not by a clock that other programs slow down."""
+    """What makes `picostem --help` fast is what it does not import; a clock would measure other programs, too."""
     program = (
         "import sys; from picostem.cli import run; code = run(['--help']); "
         "heavy = {'numpy', 'scipy', 'matplotlib', 'rich', 'ase', 'pyarrow'} & set(sys.modules); "

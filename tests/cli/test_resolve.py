@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from picostem.report.recipe import command_line
 from picostem.resolve.result import Result
 from picostem.structure import SlipEquivalence, load_monolayer
 from tests.cli.conftest import FILES, OPTICS, RES2, Run
@@ -50,7 +52,15 @@ class TestFiles:
         assert ended.code == 0
         text = ended.out
         assert text.startswith(f"{image_file}: ReS₂ bilayer\n")
-        for part in ("D = (", "bound", "χ²", "explained", "orientation: a at", "pixel size: 0.12 Å", "microscope: 300 kV"):
+        for part in (
+            "D = (",
+            "bound",
+            "χ²",
+            "explained",
+            "orientation: a at",
+            "pixel size: 0.12 Å",
+            "microscope: 300 kV",
+        ):
             assert part in text
         assert all(name in text for name in FILES)
         assert f"bound {result.interfaces[0].slip_bound:.4f} Å" in text
@@ -70,7 +80,9 @@ class TestFiles:
     def test_json_and_files(self, picostem: Run, image_file: Path) -> None:
         assert picostem("resolve", image_file, *RES2, "--json", "slip.json", "--out", "a/b").code == 0
         assert sorted(p.name for p in Path("a/b").iterdir()) == sorted(FILES)
-        assert json.loads(Path("slip.json").read_text("utf-8")) == json.loads(Path("a/b/result.json").read_text("utf-8"))
+        assert json.loads(Path("slip.json").read_text("utf-8")) == json.loads(
+            Path("a/b/result.json").read_text("utf-8")
+        )
 
     def test_several_files_have_a_folder_each(self, picostem: Run, image_file: Path) -> None:
         shutil.copy(image_file, "other.tif")
@@ -119,7 +131,9 @@ class TestFiles:
         assert json.loads(Path("x/result.json").read_text("utf-8"))["verdict"] == "slip"
 
 
-def test_options_reach_the_settings(picostem: Run, image_file: Path, monkeypatch: pytest.MonkeyPatch, result: Result) -> None:
+def test_options_reach_the_settings(
+    picostem: Run, image_file: Path, monkeypatch: pytest.MonkeyPatch, result: Result
+) -> None:
     seen: list[Any] = []
 
     def record(image: Any, settings: Any, progress: Any = None) -> Result:
@@ -140,6 +154,24 @@ def test_options_reach_the_settings(picostem: Run, image_file: Path, monkeypatch
         "stride_nm": 0.5,
         "layers": "2",
     }
+
+
+def test_the_command_in_a_report_asks_for_the_same(
+    picostem: Run, monkeypatch: pytest.MonkeyPatch, result: Result
+) -> None:
+    seen: list[Any] = []
+
+    def record(image: Any, settings: Any, progress: Any = None) -> Result:
+        seen.append((image.path, settings))
+        return result
+
+    monkeypatch.setattr("picostem.pipeline.resolve_with", record)
+    command = command_line(result)
+    assert command is not None
+    program, *arguments = shlex.split(command)
+    assert program == "picostem"
+    assert picostem(*arguments, "--json", "x.json").code == 0
+    assert seen == [(result.image.path, result.settings)]
 
 
 @pytest.mark.parametrize(("layers", "verdict"), [("1", "monolayer"), ("2", "slip")])

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image as Picture
 
+from picostem.report.contents import written_files
 from picostem.report.page import render_page
 from picostem.report.recipe import python_code
-from picostem.report.save import save_result, written_files
+from picostem.report.save import save_result
 from picostem.resolve.result import Alternative, Result
 from picostem.resolve.settings import Settings
 

@@ -20,7 +20,7 @@ from pyarrow import parquet
 from picostem.errors import OutputError
 from picostem.files import read_image
 from picostem.report import save_result, write_json
-from picostem.report.save import FILES, written_files
+from picostem.report.contents import FILES, written_files
 from picostem.resolve.result import Result
 from picostem.structure import load_monolayer
 

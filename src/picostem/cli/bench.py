@@ -29,8 +29,11 @@ def slip(
 ) -> None:
     """Resolve images whose truth is known, and compare."""
     from picostem.bench import slip as bench
+    from picostem.cli.watch import watch
 
-    report = bench.measure(folder, bench.Given(not unknown_pixel_size, not unknown_microscope))
+    with watch() as progress:
+        report = bench.measure(folder, bench.Given(not unknown_pixel_size, not unknown_microscope), progress.begin)
+        progress.pause()
     _deliver(report.as_dict(), report.tables(), json, markdown)
 
 

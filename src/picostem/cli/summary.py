@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from picostem.physics import DEGREE, KV, MRAD
-from picostem.report.save import written_files
+from picostem.report.contents import written_files
 from picostem.report.words import fixed, headline, with_error
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from picostem.physics import DEGREE, KV, MRAD, NM
+from picostem.report.contents import FILES, written_files
 from picostem.report.key import MAX_DOMAINS
 from picostem.report.panel_map import domain_name
 from picostem.report.panel_twist import moire_period
 from picostem.report.recipe import command_line, python_code
-from picostem.report.save import FILES, written_files
 from picostem.report.stacking import periodic_cell, resolved_stack
 from picostem.report.words import (
     fixed,

@@ -119,6 +119,8 @@ def fine_grids(labels: IntArray, starts: tuple[IntArray, IntArray], setting: Set
                 step = max(1.0, FINE_STRIDE / setting.lattice.pixel_size)
                 area = (rows[bottom] - rows[top] + 1) * (cols[right] - cols[left] + 1)
                 step = max(step, float(np.sqrt(area / MOST_FINE)))
+                if top == bottom or left == right:
+                    continue
                 fine = (_spaced(rows[top], rows[bottom], step), _spaced(cols[left], cols[right], step))
                 found.append(FineGrid(fine, (first, second)))
     return found

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage, stats
 
 from picostem.structure.monolayer import Monolayer
+from picostem.structure.symmetry import layer_operations
 
 FloatArray = NDArray[np.float64]
 
@@ -236,7 +237,7 @@ def find_lattices(
         if len(found) == count:
             break
         lattice = Lattice(rows=np.linalg.inv(maps[i]).T, cell=monolayer.cell)
-        if not any(_same(lattice, other) for other, _ in found):
+        if not any(same_setting(lattice, other, monolayer) for other, _ in found):
             found.append((lattice, float(scores[i])))
     return found
 
@@ -294,10 +295,11 @@ def _scores(spectrum: Spectrum, maps: FloatArray, hk: NDArray[np.int64], expecte
     return np.asarray((np.log(np.maximum(power, 1.0)) - PRESENT) @ weight)
 
 
-def _same(one: Lattice, other: Lattice) -> bool:
-    """Whether two lattices map the crystal's cell alike, to 3 % of a lattice vector."""
+def same_setting(one: Lattice, other: Lattice, monolayer: Monolayer) -> bool:
+    """Whether two lattices show the projected layer alike, to 3 % of a lattice vector and up to its symmetry."""
     size = np.linalg.norm(one.rows)
-    return bool(min(np.linalg.norm(one.rows - s * other.rows) for s in (1, -1)) < 0.03 * size)
+    turned = [other.cell @ (other.image_from_crystal @ op.matrix).T for op in layer_operations(monolayer)]
+    return bool(min(np.linalg.norm(one.rows - rows) for rows in turned) < 0.03 * size)
 
 
 def refine_lattice(spectrum: Spectrum, lattice: Lattice) -> Lattice:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from picostem.resolve.estimate import Fit, State, choose, fit_common, fit_windows, predict
 from picostem.resolve.evidence import Evidence, gather, harmonics_of, tile_starts
-from picostem.resolve.lattice import Lattice, Spectrum, find_lattices, refine_lattice
+from picostem.resolve.lattice import Lattice, Spectrum, find_lattices, refine_lattice, same_setting, unindexed_share
 from picostem.resolve.model import Optics, StackModel
 from picostem.resolve.noise import Noise, measure_noise
 from picostem.resolve.search import coarse_search
@@ -81,14 +81,24 @@ def find_settings(
     """
     first = replace(optics[0], semiangle_sigma=0.0)
     candidates = find_lattices(spectrum, layers[0], pixel_size, CANDIDATES)
-    refined = [refine_lattice(spectrum, lattice) for lattice, _ in candidates]
-    scored = [(_coarse_score(data, spectrum, lattice, layers, window, first), lattice) for lattice in refined]
+    refined: list[Lattice] = []
+    for candidate, _ in candidates:
+        lattice = refine_lattice(spectrum, candidate)
+        if not any(same_setting(lattice, other, layers[0]) for other in refined):
+            refined.append(lattice)
+    scored = [
+        (
+            _coarse_score(data, spectrum, lattice, layers, window, first) * (1 - unindexed_share(spectrum, lattice)),
+            lattice,
+        )
+        for lattice in refined
+    ]
     ranked = sorted(scored, key=lambda pair: -pair[0])
     finalists = [lattice for score, lattice in ranked[:FINALISTS] if score > CLEAR * ranked[0][0]]
     settings = [fit_setting(data, spectrum, lattice, layers, window, first) for lattice in finalists]
     if not settings:
         return []
-    best = max(settings, key=lambda s: s.explained)
+    best = max(settings, key=lambda s: s.explained * (1 - unindexed_share(spectrum, s.lattice)))
     again = fit_setting(data, spectrum, straightened(best), layers, window, first)
     rivals = [s for s in settings if s is not best and s.fit.chi2_reduced < RIVAL * best.fit.chi2_reduced]
     best = max(best, again, key=lambda s: s.explained)
@@ -98,7 +108,7 @@ def find_settings(
 
 def settle(candidates: list[Setting]) -> Setting:
     """The candidate that fits best once the interference between the layers is in."""
-    return min(map(with_interference, candidates), key=lambda s: s.fit.chi2_reduced)
+    return min(map(with_interference, candidates), key=lambda s: s.fit.cost / len(s.fit.chi2) / s.fit.dof)
 
 
 def _with_optics(setting: Setting, layers: tuple[Monolayer, ...], optics: Optics) -> Setting:

@@ -50,7 +50,7 @@ def judge_lattice(candidates: list[Setting], spectrum: Spectrum, material: Monol
             f"No crystal lattice was found: vacuum, an amorphous or contaminated area, too few electrons, or a "
             f"resolution that does not show the lattice of {name}."
         )
-    for check in (_too_weak, _other_lattice, _smaller_cell, _not_described, _wrong_species):
+    for check in (_too_weak, _other_lattice, _smaller_cell, _not_described):
         reason = check(candidates[0], spectrum, name)
         if reason is not None:
             return reason
@@ -103,7 +103,9 @@ def _not_described(setting: Setting, spectrum: Spectrum, name: str) -> str | Non
     )
 
 
-def _wrong_species(setting: Setting, spectrum: Spectrum, name: str) -> str | None:
+def judge_species(setting: Setting, material: Monolayer) -> str | None:
+    """Why the settled fit speaks against the material's elements, or None."""
+    name = material.name
     values = dict(zip(setting.model.prior.names, setting.fit.state.microscope, strict=True))
     if values["variance"] < LEAST_VARIANCE:
         return f"The atoms are sharper than this probe can image {name}: another material or pixel size."
