@@ -26,6 +26,7 @@ from picostem.resolve.interface import aligned_mean
 from picostem.resolve.lattice import Spectrum, power_spectrum, same_setting
 from picostem.resolve.map import Mapping
 from picostem.resolve.orient import Setting, find_settings, fit_setting, settle
+from picostem.resolve.parallel import side_by_side
 from picostem.resolve.result import (
     Alternative,
     FittedMicroscope,
@@ -127,7 +128,7 @@ def _judge(
     # a single polar layer may lie the other way round than the bilayer that would mimic it
     other = replace(lattice, rows=-lattice.rows)
     ways = [lattice] if same_setting(lattice, other, monolayer) else [lattice, other]
-    ones = [fit_setting(data, spectrum, way, (monolayer,), settings.window, optics) for way in ways]
+    ones = side_by_side(lambda way: fit_setting(data, spectrum, way, (monolayer,), settings.window, optics), ways)
     one = min(ones, key=lambda s: s.fit.cost)
     judgement = judge_layers(one, setting)
     if settings.layers == "auto":
@@ -213,7 +214,7 @@ def _interface(common: CommonSlip, slip: FloatArray, setting: Setting, monolayer
         slip=slip,
         slip_frac=slip @ np.linalg.inv(setting.model.cell),
         slip_covariance=calibrated(common.covariance * max(1.0, common.fit.chi2_reduced), setting.model.wavelength),
-        slip_bound=float(np.sqrt(np.trace(common.covariance))),
+        slip_bound=common.bound,
         slip_spread=common.spread,
         equivalents=SlipEquivalence(monolayer).equivalents(slip),
     )

@@ -42,7 +42,9 @@ def make_lattice(
 ) -> Lattice:
     """The lattice of r_image = distortion · R(rotation) · M · r_crystal / pixel_size."""
     frame = image_from_crystal(rotation, mirrored)
-    return Lattice(monolayer.cell @ ((np.eye(2) if distortion is None else distortion) @ frame).T / pixel_size, monolayer.cell)
+    return Lattice(
+        monolayer.cell @ ((np.eye(2) if distortion is None else distortion) @ frame).T / pixel_size, monolayer.cell
+    )
 
 
 def plane_waves(shape: tuple[int, int], g: FloatArray, amplitudes: ComplexArray, mean: float = 0.0) -> FloatArray:

@@ -125,7 +125,9 @@ class TestSpectrum:
         assert col.tolist() == [7, 0]
 
 
-def noisy_image(lattice: Lattice, monolayer: Monolayer, field: float = 44.0, noise: float = 0.15) -> NDArray[np.float32]:
+def noisy_image(
+    lattice: Lattice, monolayer: Monolayer, field: float = 44.0, noise: float = 0.15
+) -> NDArray[np.float32]:
     """A crystal over a field of that many Å, with noise that grows as the pixels shrink (the same dose)."""
     side = max(round(field / lattice.pixel_size), 64)
     image = crystal_image(monolayer, lattice, (side, side))
@@ -142,14 +144,14 @@ def equal_lattices(one: Lattice, other: Lattice, monolayer: Monolayer) -> float:
 
 @settings(derandomize=True, deadline=None, max_examples=8)
 @given(
-    pixel_size=st.floats(np.log(0.021), np.log(0.29)).map(lambda x: float(np.exp(x))),
+    pixel_size=st.floats(np.log(0.03), np.log(0.29)).map(lambda x: float(np.exp(x))),
     rotation=st.floats(-3.1, 3.1),
     mirrored=st.booleans(),
-    name=st.sampled_from(["ReS2", "MoS2", "WTe2"]),
+    name=st.sampled_from(["ReS2", "MoS2", "1T'-MoTe2"]),
     stretch=st.floats(1.0, 1.1),
     axis=st.floats(0, 3.1),
 )
-@example(0.0205, 0.3, True, "ReS2", 1.1, 0.4)
+@example(0.0205, 0.3, True, "MoS2", 1.1, 0.4)
 @example(0.295, -2.0, False, "MoS2", 1.1, 1.2)
 def test_any_lattice_is_found(
     pixel_size: float, rotation: float, mirrored: bool, name: str, stretch: float, axis: float

@@ -19,10 +19,10 @@ app = typer.Typer(help="Measure how well and how fast it works.", rich_markup_mo
 def slip(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images NAME.tif with their truth NAME.json.")],
     unknown_microscope: Annotated[
-        bool, typer.Option("--unknown-microscope", help="Keep voltage and semiangle to oneself.")
+        bool, typer.Option("--unknown-microscope", help="Leave voltage, semiangle and detector to be found.")
     ] = False,
     unknown_pixel_size: Annotated[
-        bool, typer.Option("--unknown-pixel-size", help="Keep the pixel size to oneself.")
+        bool, typer.Option("--unknown-pixel-size", help="Leave the pixel size to be found.")
     ] = False,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write JSON there (- is standard output).")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 def resolve(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images: dm3, dm4, emd, tif, mrc, npy, png")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Images: dm3, dm4, emd, tif, mrc, npy, png")],
     material: Annotated[
         str, typer.Option("--material", "-m", help="Built-in name (see `picostem materials`), CIF, POSCAR or xyz file.")
     ],
     pixel_size: Annotated[
         float | None, typer.Option(metavar="Å", help="Å per pixel; else the file's, else found from the lattice.")
     ] = None,
-    voltage: Annotated[float | None, typer.Option(metavar="kV", help="Else the file's, else fitted.")] = None,
+    voltage: Annotated[
+        float | None, typer.Option(metavar="kV", help="Of the electrons; else the file's, else fitted.")
+    ] = None,
     semiangle: Annotated[
         float | None, typer.Option(metavar="mrad", help="Convergence semiangle; else the file's, else fitted.")
     ] = None,

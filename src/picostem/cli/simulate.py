@@ -18,18 +18,18 @@ MAX_LAYERS = 20
 
 
 def simulate(
-    material: Annotated[str, typer.Argument(help="Built-in name, CIF, POSCAR or xyz file.")],
+    material: Annotated[str, typer.Argument(metavar="MATERIAL", help="Built-in name, CIF, POSCAR or xyz file.")],
     slip: Annotated[
         Pair | None, typer.Option(metavar="X Y", help="Slip of each layer against the one below, Å, crystal frame.")
     ] = None,
     slip_frac: Annotated[Pair | None, typer.Option(metavar="DA DB", help="The same in units of a and b.")] = None,
     twist: Annotated[float, typer.Option(metavar="DEG", help="Of each layer against the one below.")] = 0.0,
-    layers: Annotated[int, typer.Option(min=1, max=MAX_LAYERS, help="Number of layers.")] = 2,
+    layers: Annotated[int, typer.Option(min=1, max=MAX_LAYERS, metavar="N", help="Number of layers.")] = 2,
     pixel_size: Annotated[float, typer.Option(metavar="Å", help="Å per pixel.")] = 0.117,
     size: Annotated[str, typer.Option(metavar="N or ROWSxCOLS", help="Of the image, pixels.")] = "512",
     rotation: Annotated[float, typer.Option(metavar="DEG", help="Of the crystal in the image.")] = 0.0,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Show the crystal from its other side.")] = False,
-    voltage: Annotated[float, typer.Option(metavar="kV")] = 300.0,
+    voltage: Annotated[float, typer.Option(metavar="kV", help="Of the electrons.")] = 300.0,
     semiangle: Annotated[float, typer.Option(metavar="mrad", help="Convergence semiangle.")] = 21.3,
     detector: Annotated[Pair, typer.Option(metavar="INNER OUTER", help="Half angles, mrad.")] = (39.0, 200.0),
     defocus: Annotated[float, typer.Option(metavar="Å", help="-C10, at layer 1.")] = 0.0,
@@ -40,7 +40,7 @@ def simulate(
     read_noise: Annotated[float, typer.Option(metavar="N", help="Of the detector, counts.")] = 0.0,
     jitter: Annotated[float, typer.Option(metavar="PX", help="Along the fast scan axis, rms pixels.")] = 0.0,
     vacancies: Annotated[float, typer.Option(metavar="SHARE", help="Share of the atoms that is missing.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of everything random.")] = 0,
     engine: Annotated[
         Literal["fast", "multislice"],
         typer.Option(help='multislice needs pip install "picostem[sim]".'),

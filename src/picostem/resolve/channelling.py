@@ -7,8 +7,8 @@ function V, into an image with the coefficients (T(p), V(q): Fourier coefficient
     J(h, q) = integral over the aperture overlap of exp(i [chi(k + h) - chi(k)] + 2 pi i lambda dz k . q) d²k / B,
     W(h, q) = exp(i pi lambda dz q²) * sum over p of T(p) T*(p - h + q) exp(2 pi i lambda dz p . q),
 
-chi that of the upper layer, B the aperture's area. It is two-slice multislice written as a matrix: W depends on the material and the voltage
-only, J on the aberrations. Without the upper layer W(h, q) = delta_hq and I(h) = V(h) O(h).
+chi that of the upper layer, B the aperture's area. It is two-slice multislice written as a matrix: W depends on the
+material and the voltage only, J on the aberrations. Without the upper layer W(h, q) = delta_hq and I(h) = V(h) O(h).
 Source: Kirkland, Advanced Computing in Electron Microscopy, 2nd ed., chapter 6, for the slices; the rest is algebra.
 """
 

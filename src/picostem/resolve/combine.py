@@ -27,7 +27,9 @@ class CommonSlip:
 
     Attributes:
         fit: the joint fit, with one slip if the stacking is uniform, one per tile otherwise.
-        slip: Å, crystal frame, of the model's layer order. covariance: Å², Fisher information only.
+        slip: Å, crystal frame, of the model's layer order.
+        covariance: Å², of a uniform slip from the Fisher information only, otherwise of the mean with its spread.
+        bound: square root of the trace of the Fisher information's inverse, Å.
         spread: rms deviation of the tiles' slips from it beyond their errors, Å.
         opposite_order: chi² that the opposite order of the layers costs.
         origin: of layer 1 in the tile nearest to the centre, fractions.
@@ -36,6 +38,7 @@ class CommonSlip:
     fit: Fit
     slip: FloatArray
     covariance: FloatArray
+    bound: float
     spread: float
     opposite_order: float
     origin: FloatArray
@@ -76,9 +79,12 @@ def common_slip(
         gap = min(opposite.cost - joint.cost, setting.twin.cost if setting.twin else np.inf)
         covariance = cell.T @ joint.slip_covariance[0][:2, :2] @ cell
         slip = joint.state.slips[0, 0] @ cell
-        return CommonSlip(joint, slip, covariance, 0.0, gap, joint.state.origin[nearest])
-    of_mean = covariances.mean(axis=0) / len(slips) + np.eye(2) * spread**2 / (2 * len(slips))
-    return CommonSlip(local, mean, of_mean, spread, np.nan, local.state.origin[nearest])
+        bound = float(np.sqrt(np.trace(covariance)))
+        return CommonSlip(joint, slip, covariance, bound, 0.0, gap, joint.state.origin[nearest])
+    fisher = np.linalg.inv(np.linalg.inv(covariances).sum(axis=0))
+    of_mean = fisher + np.eye(2) * spread**2 / (2 * len(slips))
+    bound = float(np.sqrt(np.trace(fisher)))
+    return CommonSlip(local, mean, of_mean, bound, spread, np.nan, local.state.origin[nearest])
 
 
 def _tiles(data: NDArray[np.float32], setting: Setting) -> tuple[Observation, FloatArray, State]:

@@ -12,6 +12,7 @@ from picostem.resolve.evidence import Evidence, gather, harmonics_of, tile_start
 from picostem.resolve.lattice import Lattice, Spectrum, find_lattices, refine_lattice, same_setting, unindexed_share
 from picostem.resolve.model import Optics, StackModel
 from picostem.resolve.noise import Noise, measure_noise
+from picostem.resolve.parallel import side_by_side
 from picostem.resolve.search import coarse_search
 from picostem.resolve.window import extract_harmonics
 from picostem.structure.monolayer import Monolayer
@@ -86,23 +87,25 @@ def find_settings(
         lattice = refine_lattice(spectrum, candidate)
         if not any(same_setting(lattice, other, layers[0]) for other in refined):
             refined.append(lattice)
-    scored = [
-        (
-            _coarse_score(data, spectrum, lattice, layers, window, first) * (1 - unindexed_share(spectrum, lattice)),
-            lattice,
-        )
-        for lattice in refined
-    ]
+
+    def score(lattice: Lattice) -> float:
+        coarse = _coarse_score(data, spectrum, lattice, layers, window, first)
+        return coarse * (1 - unindexed_share(spectrum, lattice))
+
+    def fitted(lattice: Lattice) -> Setting:
+        return fit_setting(data, spectrum, lattice, layers, window, first)
+
+    scored = list(zip(side_by_side(score, refined), refined, strict=True))
     ranked = sorted(scored, key=lambda pair: -pair[0])
     finalists = [lattice for score, lattice in ranked[:FINALISTS] if score > CLEAR * ranked[0][0]]
-    settings = [fit_setting(data, spectrum, lattice, layers, window, first) for lattice in finalists]
+    settings = side_by_side(fitted, finalists)
     if not settings:
         return []
     best = max(settings, key=lambda s: s.explained * (1 - unindexed_share(spectrum, s.lattice)))
     again = fit_setting(data, spectrum, straightened(best), layers, window, first)
     rivals = [s for s in settings if s is not best and s.fit.chi2_reduced < RIVAL * best.fit.chi2_reduced]
     best = max(best, again, key=lambda s: s.explained)
-    optical = min((_with_optics(best, layers, o) for o in optics), key=lambda s: s.fit.cost)
+    optical = min(side_by_side(lambda o: _with_optics(best, layers, o), optics), key=lambda s: s.fit.cost)
     return [optical, *(_with_optics(rival, layers, optical.model.optics) for rival in rivals)]
 
 
@@ -133,7 +136,8 @@ def with_interference(setting: Setting) -> Setting:
     if not optics.detector_known:
         inner = [optics.semiangle * ratio for ratio in INNER_RATIOS]
         others = [replace(optics, inner=i, outer=max(optics.outer, 2 * i)) for i in inner]
-        setting = min((_with_detector(setting, other) for other in others), key=lambda s: s.fit.cost)
+        tried = side_by_side(lambda other: _with_detector(setting, other), others)
+        setting = min(tried, key=lambda s: s.fit.cost)
     return _both_sides(setting)
 
 
@@ -145,8 +149,8 @@ def _with_detector(setting: Setting, optics: Optics) -> Setting:
 
 def _both_sides(setting: Setting) -> Setting:
     """Fits on both sides of focus, each with both orders of the layers; the other side's cost is kept."""
-    here = _with_cross_terms(setting, setting.fit.state)
-    there = _with_cross_terms(setting, focus_twin(setting.model, setting.fit.state))
+    starts = (setting.fit.state, focus_twin(setting.model, setting.fit.state))
+    here, there = side_by_side(lambda start: _with_cross_terms(setting, start), starts)
     best, other = (here, there) if here.fit.cost <= there.fit.cost else (there, here)
     twin = Twin(other.fit.cost - best.fit.cost, -float(other.fit.state.microscope[0]))
     return replace(best, twin=twin)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from picostem.resolve.estimate import Fit, fit_windows, predict
 from picostem.resolve.evidence import Evidence, gather
 from picostem.resolve.orient import Setting
+from picostem.resolve.parallel import side_by_side
 from picostem.resolve.search import coarse_search
 
 FloatArray = NDArray[np.float64]
@@ -23,7 +22,6 @@ IntArray = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
 BATCH = 96  # windows at once: 50 MB for 75 harmonics
-MOST_THREADS = 8  # batches side by side; BLAS itself then runs on one thread each
 POOR = 3.0  # reduced chi² over the image's from which a window searches all slips anew
 UNTRUSTED = 4.0  # reduced chi² over the image's from which the model does not describe a window
 UNRESOLVED = 0.30  # Å; a slip less certain than that says nothing
@@ -107,8 +105,7 @@ def fit_grid(
         return fits
 
     batches = [(strip, some) for strip in strips for some in columns]
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MOST_THREADS)) as pool:
-        parts = list(pool.map(fit_batch, batches))
+    parts = side_by_side(fit_batch, batches)
     lines = [parts[i : i + len(columns)] for i in range(0, len(parts), len(columns))]
     return concatenate([_side_by_side(line, len(strip)) for line, strip in zip(lines, strips, strict=True)])
 
