@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage, stats
+from scipy import fft, ndimage, special
 
 from picostem.structure.monolayer import Monolayer
 from picostem.structure.symmetry import layer_operations
@@ -158,7 +158,7 @@ def _radial_noise(power: FloatArray, tiles: int) -> tuple[FloatArray, FloatArray
     values = power.ravel()[order]
     edges = np.searchsorted(ring.ravel()[order], np.arange(rings + 1))
     parts = [values[a:b][:: max(1, (b - a) // 4000)] for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    quartiles = np.array([np.quantile(part, 0.25) for part in parts]) / (stats.gamma.ppf(0.25, tiles) / tiles)
+    quartiles = np.array([np.quantile(part, 0.25) for part in parts]) / (special.gammaincinv(tiles, 0.25) / tiles)
     floor = max(float(quartiles.max()) * 1e-12, np.finfo(float).tiny)
     level = ndimage.median_filter(np.log(np.maximum(quartiles, floor)), 5, mode="nearest")
     level = ndimage.gaussian_filter1d(level, 1.0, mode="nearest")

@@ -26,6 +26,7 @@ TILES = 16  # windows that determine the microscope
 RIVAL = 2.5  # reduced chi² over the best one's up to which a setting is judged with the interference in
 LARGEST_CORRECTION = 0.01  # of the reciprocal lattice; the spectrum's peaks place it to 0.002
 INNER_RATIOS = (1.4, 1.8, 2.5)  # of the semiangle: inner angles that are tried where the detector is unknown
+TRIAL = 1.0  # chi²; tolerance of fits that only choose between microscopes
 AGREEMENT = 0.75  # share of its best explanation from which a tile agrees to a common slip
 DEFOCUS_STARTS = (-15.0, 15.0)  # Å from mid-focus: transfer is even in the defocus, its sign must be tried
 
@@ -122,7 +123,8 @@ def _with_optics(setting: Setting, layers: tuple[Monolayer, ...], optics: Optics
     microscope = model.prior.mean.copy()
     microscope[: len(setting.fit.state.microscope)] = setting.fit.state.microscope
     start = replace(setting.fit.state, microscope=microscope)
-    return replace(setting, model=model, fit=fit_common(model, setting.evidence.observation, start, common_slip=False))
+    fit = fit_common(model, setting.evidence.observation, start, common_slip=False, tolerance=TRIAL)
+    return replace(setting, model=model, fit=fit)
 
 
 def with_interference(setting: Setting) -> Setting:
@@ -144,7 +146,8 @@ def with_interference(setting: Setting) -> Setting:
 def _with_detector(setting: Setting, optics: Optics) -> Setting:
     old, state = setting.model, setting.fit.state
     model = StackModel.build(old.layers, old.hk, old.orthogonal, optics).with_cross_terms(state.microscope)
-    return replace(setting, model=model, fit=fit_common(model, setting.evidence.observation, state, common_slip=False))
+    fit = fit_common(model, setting.evidence.observation, state, common_slip=False, tolerance=TRIAL)
+    return replace(setting, model=model, fit=fit)
 
 
 def _both_sides(setting: Setting) -> Setting:
