@@ -37,6 +37,7 @@ from picostem.resolve.result import (
 )
 from picostem.resolve.select import Judgement, judge_lattice, judge_layers, judge_species
 from picostem.resolve.settings import Settings
+from picostem.resolve.square import squared, unsquared
 from picostem.resolve.synthesis import synthesise
 from picostem.resolve.window import window_starts
 from picostem.resolve.windows import fit_grid
@@ -82,19 +83,25 @@ def resolve_with(image: Image | NDArray[Any] | str | Path, settings: Settings, p
 def _resolve(image: Image | NDArray[Any] | str | Path, settings: Settings, progress: Stage | None) -> Result:
     clock = _Clock()
     monolayer = load_monolayer(settings.material)
-    taken = read_image(image) if isinstance(image, str | Path) else image
-    taken = taken if isinstance(taken, Image) else from_array(taken)
-    check_image(taken)
+    original = read_image(image) if isinstance(image, str | Path) else image
+    original = original if isinstance(original, Image) else from_array(original)
+    check_image(original)
     if settings.pixel_size_A is not None:
-        taken = taken.with_pixel_size(settings.pixel_size_A, "user")
+        original = original.with_pixel_size(settings.pixel_size_A, "user")
     clock.lap("read")
+    square = squared(original)
+    return unsquared(_resolve_square(square, monolayer, settings, progress, clock), original)
 
+
+def _resolve_square(
+    taken: Image, monolayer: Monolayer, settings: Settings, progress: Stage | None, clock: _Clock
+) -> Result:
     data = taken.data - np.float32(taken.data.mean(dtype=np.float64))
     spectrum = power_spectrum(data)
     candidates = _find(data, spectrum, monolayer, taken, settings)
     clock.lap("lattice and microscope")
 
-    reason = judge_lattice(candidates, spectrum, monolayer)
+    reason = judge_lattice(candidates, spectrum, monolayer, taken.pixel_size)
     if reason is not None:
         return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
     setting = settle(candidates)
@@ -116,7 +123,7 @@ def _resolve(image: Image | NDArray[Any] | str | Path, settings: Settings, progr
 def _find(
     data: NDArray[np.float32], spectrum: Spectrum, monolayer: Monolayer, image: Image, settings: Settings
 ) -> list[Setting]:
-    pixel_size = float(np.sqrt(np.prod(image.pixel_size))) if image.pixel_size else None
+    pixel_size = image.pixel_size[0] if image.pixel_size else None
     optics = settings.optics(image.acquisition)
     return find_settings(data, spectrum, (monolayer, monolayer), pixel_size, settings.window, optics)
 

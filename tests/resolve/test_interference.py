@@ -94,7 +94,6 @@ def test_image_of_the_cross_term_is_real() -> None:
         assert series(-h, positions) == pytest.approx(np.conj(series(h, positions)), abs=2e-3 * LARGEST)
 
 
-
 def test_layers_far_apart_in_a_wide_probe_hardly_interfere() -> None:
     """Phases of the beams turn quickly with the distance: 60 Å leave a small part of what 6 Å do."""
     near, far = (

@@ -26,7 +26,9 @@ def clean_counts(side: int = 340) -> FloatArray:
     return image * COUNTS / image.mean()
 
 
-def recorded(rng: np.random.Generator, gain: float = 1.0, offset: float = 0.0, read: float = 0.0) -> NDArray[np.float32]:
+def recorded(
+    rng: np.random.Generator, gain: float = 1.0, offset: float = 0.0, read: float = 0.0
+) -> NDArray[np.float32]:
     counts = rng.poisson(clean_counts()) + rng.normal(0, read, (340, 340))
     return (gain * counts + offset).astype(np.float32)
 
@@ -46,7 +48,7 @@ class TestMeasuredNoise:
         assert noise.mean == pytest.approx(gain * COUNTS + offset, rel=1e-2)  # Poisson error of the mean: 1e-3
 
     def test_read_noise_does_not(self) -> None:
-        data = clean_counts() + np.random.default_rng(2).normal(0, 3, (340, 340))
+        data = clean_counts() + np.random.default_rng(2).normal(0, 6, (340, 340))
         assert noise_of(data.astype(np.float32)).slope * COUNTS < self.precision
 
     def test_their_sum_lies_between(self) -> None:
@@ -82,27 +84,27 @@ class TestWhitener:
 
     def test_whitened_poisson_noise_has_unit_covariance(self) -> None:
         x = self.whitened()
-        n = x.shape[1]
-        covariance = x.T @ x.conj() / len(x)
+        power = np.mean(np.abs(x) ** 2)
+        # 540 · 36 numbers; the level, from the quartiles between strong peaks 27 bins apart, is up to 15 % too high
+        assert 0.85 < power < 1.05
+        covariance = x.T @ x.conj() / len(x) / power
+        off = covariance - np.eye(x.shape[1])
         # each element of a sample covariance of 540 draws varies by 1/sqrt(540) = 0.043
-        spread = np.sqrt(np.mean(np.abs(covariance - np.eye(n)) ** 2))
-        assert spread < 1.15 / np.sqrt(len(x))
-        # power: 540 · n numbers, and the noise level that was measured in one image
-        assert np.mean(np.abs(x) ** 2) == pytest.approx(1, abs=0.05)
-        assert np.abs(np.diag(covariance) - 1).max() < 5 / np.sqrt(len(x)) + 0.05
+        assert np.sqrt(np.mean(np.abs(off) ** 2)) < 1.15 / np.sqrt(len(x))
+        assert np.abs(off).max() < 5 / np.sqrt(len(x))
 
     def test_which_takes_the_dependence_on_intensity(self) -> None:
         x = self.whitened(slope_factor=0.0)
         covariance = x.T @ x.conj() / len(x)
-        assert np.sqrt(np.mean(np.abs(covariance - np.eye(x.shape[1])) ** 2)) > 1.5 / np.sqrt(len(x))
+        assert np.abs(covariance - np.eye(x.shape[1])).max() > 8 / np.sqrt(len(x))
 
     def test_squared_length_counts_the_data(self) -> None:
         """2n complex numbers, each conjugate to another: chi² of 2n real data."""
         x = self.whitened()
-        chi2 = np.sum(np.abs(x) ** 2, axis=1)
+        chi2 = np.sum(np.abs(x) ** 2, axis=1) / np.mean(np.abs(x) ** 2)
         n = x.shape[1]
-        assert chi2.mean() == pytest.approx(n, rel=0.05)
-        assert chi2.var() == pytest.approx(2 * n, rel=0.35)  # of 540 draws: 6 %, and Poisson noise is not Gaussian
+        # real and imaginary parts of one number are one datum: the variance would be n if all 2n were independent
+        assert chi2.var() == pytest.approx(2 * n, rel=0.25)  # of 540 draws: 4 sigma
 
     def test_dark_places_do_not_make_the_variance_negative(self) -> None:
         data = recorded(np.random.default_rng(6)) - np.float32(COUNTS)
@@ -124,7 +126,9 @@ class TestWhitener:
             where = (starts[0] + shift[0], starts[1] + shift[1])
             evidence = gather(moved, noise, LATTICE, self.window, where)
             lengths.append(np.sum(evidence.observation.whiten(evidence.harmonics.amplitudes[:, None]) ** 2))
-        assert lengths[1] == pytest.approx(lengths[0], rel=1e-4)  # float32 sums; alignment to a quarter of a cell's 1/16
+        assert lengths[1] == pytest.approx(
+            lengths[0], rel=1e-4
+        )  # float32 sums; alignment to a quarter of a cell's 1/16
 
 
 def test_align_finds_the_shift() -> None:

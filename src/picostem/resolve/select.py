@@ -42,13 +42,16 @@ class Judgement:
     monolayer_cost: float | None = None
 
 
-def judge_lattice(candidates: list[Setting], spectrum: Spectrum, material: Monolayer) -> str | None:
+def judge_lattice(
+    candidates: list[Setting], spectrum: Spectrum, material: Monolayer, pixel_size: tuple[float, float] | None
+) -> str | None:
     """Why the image cannot be resolved as a stack of this material, or None if it can."""
     name = material.name
     if not candidates:
+        calibration = "" if pixel_size is None else f", or the pixel size of {pixel_size[0]:.4g} Å is wrong"
         return (
             f"No crystal lattice was found: vacuum, an amorphous or contaminated area, too few electrons, or a "
-            f"resolution that does not show the lattice of {name}."
+            f"resolution that does not show the lattice of {name}{calibration}."
         )
     for check in (_too_weak, _other_lattice, _smaller_cell, _not_described):
         reason = check(candidates[0], spectrum, name)
