@@ -1,13 +1,12 @@
 """The order in which the parts of the package may import each other, and that no modules import each other in a circle.
 
-For the order all imports count. For circles those do that stand at the top of a module, with those for type checking
-only; an import inside a function, which waits until it is needed, closes none.
+All imports count: those inside functions and those for type checking only, too.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -40,17 +39,9 @@ def name_of(path: Path) -> str:
 NAMES = {name_of(path) for path in MODULES}
 
 
-def at_the_top(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes that are not inside functions."""
-    for node in ast.iter_child_nodes(tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
-            yield from at_the_top(node)
-
-
-def imported(path: Path, walk: Callable[[ast.AST], Iterator[ast.AST]] = ast.walk) -> Iterator[str]:
+def imported(path: Path) -> Iterator[str]:
     """Names inside the package of all modules that a file imports."""
-    for node in walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (
                 alias.name.removeprefix("picostem.") for alias in node.names if alias.name.startswith("picostem.")
@@ -78,20 +69,19 @@ def test_imports_go_down(path: Path) -> None:
 
 
 def test_no_circles() -> None:
-    graph = {name_of(path): set(imported(path, at_the_top)) for path in MODULES}
+    graph = {name_of(path): set(imported(path)) for path in MODULES}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_imports_for_type_checking_count_and_those_in_functions_do_not(tmp_path: Path) -> None:
+def test_imports_for_type_checking_and_in_functions_count(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_text(
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from picostem.image import Image\n"
         "class A:\n    def f(self):\n        import picostem.pipeline\n"
     )
-    assert set(imported(path, at_the_top)) == {"image"}
     assert set(imported(path)) == {"image", "pipeline"}
 
 

@@ -43,7 +43,8 @@ from picostem.resolve.window import window_starts
 from picostem.resolve.windows import fit_grid
 from picostem.structure.equivalence import SlipEquivalence
 from picostem.structure.lattice import reduced, shortest
-from picostem.structure.monolayer import Monolayer, load_monolayer
+from picostem.structure.materials import load_monolayer
+from picostem.structure.monolayer import Monolayer
 from picostem.version import VERSION
 
 FloatArray = NDArray[np.float64]

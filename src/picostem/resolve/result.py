@@ -216,9 +216,9 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """The result in the form of `picostem.result/1`, ready for JSON."""
-        from picostem.resolve.serialise import result_dict
+        from importlib import import_module
 
-        return result_dict(self)
+        return import_module("picostem.resolve.serialise").result_dict(self)  # type: ignore[no-any-return]
 
     def plot(self) -> Figure:
         """The picture of the result: image, model, residual, slip and map (matplotlib; needs no display)."""

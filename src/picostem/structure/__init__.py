@@ -11,7 +11,8 @@ from picostem.structure.equivalence import (
     twist_distance,
 )
 from picostem.structure.export import write_structure
-from picostem.structure.monolayer import Monolayer, load_monolayer, material_names
+from picostem.structure.materials import load_monolayer, material_names
+from picostem.structure.monolayer import Monolayer
 from picostem.structure.stack import Layer, Stack, image_from_crystal, rotation_matrix
 from picostem.structure.symmetry import Operation, layer_operations
 
