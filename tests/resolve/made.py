@@ -109,7 +109,7 @@ def noisy(model: StackModel, state: State, sigma: float, rng: np.random.Generato
 @cache
 def simulated(
     slip: tuple[float, float] | None = (float(SLIP[0]), float(SLIP[1])),
-    side: int = 256,
+    side: int = 336,
     rotation: float = ROTATION,
     mirrored: bool = False,
     material: str = "ReS2",

@@ -103,11 +103,24 @@ def find_settings(
     if not settings:
         return []
     best = max(settings, key=lambda s: s.explained * (1 - unindexed_share(spectrum, s.lattice)))
-    again = fit_setting(data, spectrum, straightened(best), layers, window, first)
+    again = _on_lattice(best, data, straightened(best))
     rivals = [s for s in settings if s is not best and s.fit.chi2_reduced < RIVAL * best.fit.chi2_reduced]
     best = max(best, again, key=lambda s: s.explained)
-    optical = min(side_by_side(lambda o: _with_optics(best, layers, o), optics), key=lambda s: s.fit.cost)
+    known = [replace(o, semiangle_sigma=0.0) for o in optics]
+    tried = side_by_side(lambda o: _with_optics(best, layers, o), known)
+    likeliest = int(np.argmin([s.fit.cost for s in tried]))
+    optical = _with_optics(tried[likeliest], layers, optics[likeliest])
     return [optical, *(_with_optics(rival, layers, optical.model.optics) for rival in rivals)]
+
+
+def _on_lattice(setting: Setting, data: NDArray[np.float32], lattice: Lattice) -> Setting:
+    """The same setting on a slightly different lattice, fitted from the microscope it has."""
+    starts = tile_starts((data.shape[0], data.shape[1]), setting.window, TILES)
+    evidence = gather(data, setting.noise, lattice, setting.window, starts)
+    old = setting.model
+    model = StackModel.build(old.layers, evidence.harmonics.hk, lattice.orthogonal, old.optics)
+    fit = _fit_all(model, evidence, setting.fit.state.microscope)
+    return replace(setting, lattice=lattice, model=model, evidence=evidence, fit=fit)
 
 
 def settle(candidates: list[Setting]) -> Setting:
