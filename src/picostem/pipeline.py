@@ -82,14 +82,14 @@ def resolve_with(image: Image | NDArray[Any] | str | Path, settings: Settings, p
 
 
 def _resolve(image: Image | NDArray[Any] | str | Path, settings: Settings, progress: Stage | None) -> Result:
-    clock = _Clock()
+    clock = _Clock(progress)
     monolayer = load_monolayer(settings.material)
     original = read_image(image) if isinstance(image, str | Path) else image
     original = original if isinstance(original, Image) else from_array(original)
     check_image(original)
     if settings.pixel_size_A is not None:
         original = original.with_pixel_size(settings.pixel_size_A, "user")
-    clock.lap("read")
+    clock.lap("read", then="lattice and microscope")
     square = squared(original)
     return unsquared(_resolve_square(square, monolayer, settings, progress, clock), original)
 
@@ -100,20 +100,20 @@ def _resolve_square(
     data = taken.data - np.float32(taken.data.mean(dtype=np.float64))
     spectrum = power_spectrum(data)
     candidates = _find(data, spectrum, monolayer, taken, settings)
-    clock.lap("lattice and microscope")
+    clock.lap("lattice and microscope", then="what the layers do together")
 
     reason = judge_lattice(candidates, spectrum, monolayer, taken.pixel_size)
     if reason is not None:
         return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
     setting = settle(candidates)
-    clock.lap("what the layers do together")
+    clock.lap("what the layers do together", then="hypotheses")
     reason = judge_species(setting, monolayer)
     if reason is not None:
         return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
     if taken.pixel_size is None:
         taken = taken.with_pixel_size(setting.lattice.pixel_size, "lattice")
     judgement = _judge(data, spectrum, monolayer, setting, settings)
-    clock.lap("hypotheses")
+    clock.lap("hypotheses", then="windows")
 
     if judgement.verdict == "monolayer":
         return replace(_monolayer(data, taken, setting, monolayer, settings, judgement), seconds=clock.laps)
@@ -188,11 +188,11 @@ def _slip(
     fixed = SlipEquivalence(monolayer, frame_fixed=True)
     report = None if progress is None else lambda done, total: progress("windows", done, total)
     mapping = Mapping(data, setting, settings, fixed, report)
-    clock.lap("map")
+    clock.lap("map", then="slip and boundaries")
     common = common_slip(data, setting, mapping.main_slip(), fixed)
     slip = shortest(common.slip, reduced(setting.model.cell))
     slip_map = mapping.finish(slip, report)
-    clock.lap("slip and boundaries")
+    clock.lap("slip and boundaries", then="simulated image")
     simulated = _simulate_again(data, image, setting, mapping, settings)
     clock.lap("simulated image")
     alternatives = (
@@ -287,13 +287,17 @@ def _simulate_again(
 
 
 class _Clock:
-    """Seconds that the steps took."""
+    """Seconds that the steps took; tells which one comes next."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Stage | None) -> None:
+        self._progress = progress
         self.laps: dict[str, float] = {}
         self._start = self._last = time.perf_counter()
 
-    def lap(self, name: str) -> None:
+    def lap(self, name: str, then: str | None = None) -> None:
+        """The step `name` is done, `then` begins."""
+        if self._progress is not None and then is not None:
+            self._progress(then, 0, 0)
         now = time.perf_counter()
         self.laps[name] = round(now - self._last, 4)
         self.laps["total"] = round(now - self._start, 4)
