@@ -273,7 +273,11 @@ class TestStatistics:
         truth = self.truth(rng).take(np.arange(self.draws) < 8)
         p = len(truth.microscope)
         traces = [
-            np.trace(fit_windows(self.model, white(predict(self.model, truth), s), truth, np.zeros((p, p))).slip_covariance[0])
+            np.trace(
+                fit_windows(self.model, white(predict(self.model, truth), s), truth, np.zeros((p, p))).slip_covariance[
+                    0
+                ]
+            )
             for s in (0.1, 0.2)
         ]
         assert traces[1] / traces[0] == pytest.approx(4, rel=1e-6)

@@ -38,7 +38,7 @@ IntArray = NDArray[np.int64]
 
 REACH = 3.2  # 1/Å; thermal motion leaves less than 0.3 of the amplitude product beyond
 EDGE = 0.2  # of the semiangle: the detector's edges are this soft, so that few nodes suffice
-NODES = 6  # of the quadrature over the overlap, each way; right to 12 % of the term (tested), 0.5 % of the image
+NODES = 8  # of the quadrature over the overlap, each way; right to 7 % of the term (tested), 0.3 % of the image
 
 
 def interference(
@@ -72,6 +72,8 @@ def interference(
     turn = np.pi * wavelength
     apart = np.float32(turn * (depths[1] - depths[0]))
     still = np.exp(-1j * apart * p2)
+    steps = np.arange(p.min(), p.max() + 1)
+    place = (p - p.min()).T
     for i, h in enumerate(hk):
         g = h @ reciprocal
         kx, ky, wave = aperture_overlap_nodes(g, wavelength, semiangle, aberrations, NODES)
@@ -80,7 +82,9 @@ def interference(
         q = np.sqrt(np.maximum(k2.astype(np.float32)[:, None] + twice + p2, 0))
         detected = np.clip((q - inner) / edge + 0.5, 0, 1) * np.clip((outer - q) / edge + 0.5, 0, 1)
         # exp(-i pi lambda (z_m - z_l) |k + p|²) on the detector; what depends on k or p alone is taken out of the sum
-        passed = np.exp(-1j * apart * twice) * detected.astype(np.float32)
+        along = np.stack([kx, ky], axis=1) @ reciprocal.T
+        waves = [np.exp(-2j * apart * np.outer(along[:, axis], steps)).astype(np.complex64) for axis in (0, 1)]
+        passed = waves[0][:, place[0]] * waves[1][:, place[1]] * detected.astype(np.float32)
         there = wave * np.exp(-1j * (turn * (depths[0] * k2 - depths[1] * kg2) + apart * k2))
         back = wave * np.exp(-1j * (turn * (depths[1] * k2 - depths[0] * kg2) - apart * k2))
         lower = still * (there.astype(np.complex64) @ passed)

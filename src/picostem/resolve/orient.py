@@ -26,7 +26,7 @@ TILES = 16  # windows that determine the microscope
 RIVAL = 2.5  # reduced chi² over the best one's up to which a setting is judged with the interference in
 LARGEST_CORRECTION = 0.01  # of the reciprocal lattice; the spectrum's peaks place it to 0.002
 INNER_RATIOS = (1.4, 1.8, 2.5)  # of the semiangle: inner angles that are tried where the detector is unknown
-TRIAL = 1.0  # chi²; tolerance of fits that only choose between microscopes
+TRIAL = 1.0  # chi²; tolerance of fits that only choose between starts or microscopes
 AGREEMENT = 0.75  # share of its best explanation from which a tile agrees to a common slip
 DEFOCUS_STARTS = (-15.0, 15.0)  # Å from mid-focus: transfer is even in the defocus, its sign must be tried
 
@@ -175,7 +175,8 @@ def _both_sides(setting: Setting) -> Setting:
 def _with_cross_terms(setting: Setting, state: State) -> Setting:
     observation = setting.evidence.observation
     model = setting.model.with_cross_terms(state.microscope)
-    fits = [fit_common(model, observation, s, common_slip=False) for s in (state, exchanged(state))]
+    orders = (state, exchanged(state))
+    fits = [fit_common(model, observation, s, common_slip=False, tolerance=TRIAL) for s in orders]
     best = min(fits, key=lambda fit: fit.cost)
     model = model.with_cross_terms(best.state.microscope)
     fit = fit_common(model, observation, best.state, common_slip=False)
@@ -245,7 +246,8 @@ def fit_microscope(model: StackModel, evidence: Evidence) -> Fit:
             microscope = prior.mean.copy()
             microscope[0] += shift
             begin = replace(start, microscope=microscope)
-            fits.append(fit_common(model, observation.take(agree), begin, common_slip=False))
+            trial = fit_common(model, observation.take(agree), begin, common_slip=False, tolerance=TRIAL)
+            fits.append(trial)
     best = min(fits, key=lambda fit: (fit.chi2_reduced, fit.cost))
     return _fit_all(model, evidence, best.state.microscope)
 
