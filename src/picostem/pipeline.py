@@ -25,6 +25,7 @@ from picostem.resolve.combine import CommonSlip, common_slip
 from picostem.resolve.interface import aligned_mean
 from picostem.resolve.lattice import Spectrum, power_spectrum, same_setting
 from picostem.resolve.map import Mapping
+from picostem.resolve.model import Optics
 from picostem.resolve.orient import Setting, find_settings, fit_setting, settle
 from picostem.resolve.parallel import side_by_side
 from picostem.resolve.result import (
@@ -132,7 +133,7 @@ def _find(
 def _judge(
     data: NDArray[np.float32], spectrum: Spectrum, monolayer: Monolayer, setting: Setting, settings: Settings
 ) -> Judgement:
-    lattice, optics = setting.lattice, setting.model.optics
+    lattice, optics = setting.lattice, _settled_optics(setting)
     # a single polar layer may lie the other way round than the bilayer that would mimic it
     other = replace(lattice, rows=-lattice.rows)
     ways = [lattice] if same_setting(lattice, other, monolayer) else [lattice, other]
@@ -144,6 +145,13 @@ def _judge(
     if settings.layers == "1":
         return replace(judgement, verdict="monolayer", reason="One layer was asked for.")
     return replace(judgement, verdict="slip", reason=None)
+
+
+def _settled_optics(setting: Setting) -> Optics:
+    """The microscope with the semiangle that the fit found, no longer free."""
+    value = dict(zip(setting.model.prior.names, setting.fit.state.microscope, strict=True))
+    optics = setting.model.optics
+    return replace(optics, semiangle=float(value.get("semiangle", optics.semiangle)), semiangle_sigma=0.0)
 
 
 def _monolayer(

@@ -40,7 +40,9 @@ def test_resampled_image_shows_the_same(size: tuple[float, float]) -> None:
     # pixels keep their places: the field's edges, not its pixels' centres, are the same
     expected = wave(square.data.shape, side, side)
     inside = np.s_[6:-6, 6:-6]
-    np.testing.assert_allclose(square.data[inside], expected[inside], atol=0.02)  # a cubic spline, rounding of shapes
+    np.testing.assert_allclose(
+        square.data[inside], expected[inside], atol=0.04
+    )  # a cubic spline; shapes rounded by 1/3 pixel: 0.1 Å at 6 % a pixel
 
 
 def slip_map(rows: int, cols: int) -> SlipMap:
