@@ -64,6 +64,7 @@ def common_slip(
     state = replace(state, slips=(target @ np.linalg.inv(cell))[:, None])
     members = np.linalg.norm(target - majority * domain_slip, axis=1) < REACH
     observation, centres, state = observation.take(members), centres[members], state.take(members)
+    overlap = _overlap(centres, setting.window)
     local = fit_common(setting.model, observation, state, common_slip=False)
     slips = local.state.slips[:, 0] @ cell
     covariances = cell.T @ local.slip_covariance[:, :2, :2] @ cell
@@ -77,11 +78,11 @@ def common_slip(
         if opposite.cost < joint.cost:
             joint, opposite = opposite, joint
         gap = min(opposite.cost - joint.cost, setting.twin.cost if setting.twin else np.inf)
-        covariance = cell.T @ joint.slip_covariance[0][:2, :2] @ cell
+        covariance = cell.T @ joint.slip_covariance[0][:2, :2] @ cell * overlap
         slip = joint.state.slips[0, 0] @ cell
         bound = float(np.sqrt(np.trace(covariance)))
         return CommonSlip(joint, slip, covariance, bound, 0.0, gap, joint.state.origin[nearest])
-    fisher = np.linalg.inv(np.linalg.inv(covariances).sum(axis=0))
+    fisher = np.linalg.inv(np.linalg.inv(covariances).sum(axis=0)) * overlap
     of_mean = fisher + np.eye(2) * spread**2 / (2 * len(slips))
     bound = float(np.sqrt(np.trace(fisher)))
     return CommonSlip(local, mean, of_mean, bound, spread, np.nan, local.state.origin[nearest])
@@ -101,6 +102,15 @@ def _tiles(data: NDArray[np.float32], setting: Setting) -> tuple[Observation, Fl
     # a window without crystal has no scale; it must not hold up the joint fit
     there = fit.state.scale > 0.5 * np.median(fit.state.scale)
     return evidence.observation.take(there), evidence.harmonics.centres[there], fit.state.take(there)
+
+
+def _overlap(centres: FloatArray, window: int) -> float:
+    """How many times the tiles use each pixel of the area they cover: their errors are not independent above 1."""
+    shares = []
+    for axis in (0, 1):
+        places = np.unique(np.rint(centres[:, axis] * 2))
+        shares.append(len(places) * window / (np.ptp(places) / 2 + window))
+    return float(np.prod(np.maximum(shares, 1.0)))
 
 
 def _mean_and_spread(slips: FloatArray, covariances: FloatArray) -> tuple[FloatArray, float]:

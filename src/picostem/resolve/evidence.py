@@ -76,7 +76,7 @@ def gather(
 
 
 def tile_starts(shape: tuple[int, int], window: int, limit: int) -> tuple[IntArray, IntArray]:
-    """First rows and columns of non-overlapping windows spread over the image, at most `limit` of them."""
+    """First rows and columns of at most `limit` windows side by side; neighbours overlap by up to a half."""
     rows, cols = (window_starts(n, window, window) for n in shape)
     while len(rows) * len(cols) > limit:
         if len(rows) >= len(cols):

@@ -247,7 +247,9 @@ class StackModel:
             if layer:
                 slope[first_layer + layer - 1, layer] = value[layer]
             if free_semiangle:
-                slope[-1, layer] = scale * flat * (wider.expansion(at)[0] - narrower.expansion(at)[0]) / (2 * step)
+                more, less = wider.expansion(at), narrower.expansion(at)
+                change = (more[0] - less[0]) * flat + (more[1][0] - less[1][0]) * tilted
+                slope[-1, layer] = scale * change / (2 * step)
         return value, slope
 
     def _split(self, microscope: FloatArray) -> _Parts:

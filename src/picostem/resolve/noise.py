@@ -115,6 +115,10 @@ def measure_noise(data: NDArray[np.float32], spectrum: Spectrum, pixel_size: flo
     radius = np.hypot(*np.meshgrid(fft.fftfreq(rows), fft.rfftfreq(cols), indexing="ij"))
     smooth = fft.irfft2(np.where(radius < cut, transform, 0), crop.shape)
     squared = (crop - smooth) ** 2
+    # the transform joins opposite borders: the smooth part is wrong within some of its wavelengths of them
+    border = min(int(np.ceil(2 / cut)), rows // 4, cols // 4)
+    inside = np.s_[border : rows - border, border : cols - border]
+    smooth, squared = smooth[inside], squared[inside]
     order = np.argsort(smooth, axis=None)
     groups = np.array_split(order, 24)[1:-1]
     x = np.array([smooth.ravel()[i].mean() for i in groups])

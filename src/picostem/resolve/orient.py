@@ -269,7 +269,7 @@ def exchanged(state: State) -> State:
 
 
 def focus_twin(model: StackModel, state: State) -> State:
-    """The stack upside down on the other side of focus: the same image but for coma and C30, another fit to try."""
+    """The stack upside down on the other side of focus: the same image but for atoms' heights and C30."""
     microscope = state.microscope.copy()
     microscope[0] = -microscope[0] - model.heights[-1]
     microscope[1:3] *= -1

@@ -53,7 +53,8 @@ class Interface:
 
     Attributes:
         lower, upper: layer numbers from 1 on.
-        slip: Cartesian Å in the lower layer's crystal frame, the canonical one of its equivalents, shape (2,).
+        slip: Cartesian Å in the lower layer's crystal frame, the shortest modulo the lattice, for the order of
+            the layers along the beam that fits best, shape (2,).
         slip_frac: the same in units of a and b.
         slip_covariance: Å², calibrated: Fisher information inflated by the residual.
         slip_bound: Cramér-Rao bound, square root of the trace, Å.

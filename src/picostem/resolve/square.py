@@ -13,15 +13,17 @@ from picostem.resolve.result import Result
 
 TOLERANCE = 0.002  # relative difference of the pixel sizes below which an image counts as square: scan calibration
 
+COARSEST = 0.25  # Å; larger pixels would cut into the band that probes pass
+
 
 def squared(image: Image) -> Image:
-    """The image with square pixels of the smaller of its pixel sizes, itself if they are square already."""
+    """The image with square pixels, the larger ones if they resolve the lattice; itself if they are square already."""
     if image.pixel_size is None or image.pixel_size_source is None:
         return image
     rows, cols = image.pixel_size
-    side = min(rows, cols)
-    if max(rows, cols) <= side * (1 + TOLERANCE):
+    if max(rows, cols) <= min(rows, cols) * (1 + TOLERANCE):
         return image
+    side = max(rows, cols) if max(rows, cols) <= COARSEST else min(rows, cols)
     data = _zoomed(image.data, (round(image.data.shape[0] * rows / side), round(image.data.shape[1] * cols / side)))
     return replace(image, data=data, pixel_size=(side, side))
 
@@ -29,7 +31,7 @@ def squared(image: Image) -> Image:
 def unsquared(result: Result, original: Image) -> Result:
     """A result for `squared(original)` with its rows, columns and simulated image on the original's pixels."""
     shape = result.image.data.shape
-    if shape == original.data.shape:
+    if result.image.data is original.data:
         return result
     down, across = (old / new for old, new in zip(original.data.shape, shape, strict=True))
     result = replace(result, image=original)

@@ -59,9 +59,12 @@ def gram_matrix(frequencies: FloatArray, window: int) -> FloatArray:
 
 
 def window_starts(length: int, window: int, stride: int) -> IntArray:
-    """First pixels of windows that tile an axis, spread so that both borders are touched."""
-    count = max(1, int(np.floor((length - window) / stride + 0.5)) + 1) if length > window else 1
-    return np.rint(np.linspace(0, max(length - window, 0), count)).astype(np.int64)
+    """First pixels of windows along an axis, spread so that both borders are touched; a single one is centred."""
+    spare = max(length - window, 0)
+    count = int(np.floor(spare / stride + 0.5)) + 1
+    if count == 1:
+        return np.array([spare // 2], dtype=np.int64)
+    return np.rint(np.linspace(0, spare, count)).astype(np.int64)
 
 
 def extract_harmonics(
