@@ -87,5 +87,7 @@ def tile_starts(shape: tuple[int, int], window: int, limit: int) -> tuple[IntArr
 
 
 def _thinned(starts: IntArray) -> IntArray:
+    if len(starts) == 2:
+        return np.array([starts.sum() // 2], dtype=np.int64)
     keep = np.unique(np.rint(np.linspace(0, len(starts) - 1, len(starts) - 1)).astype(int))
     return np.asarray(starts[keep])
