@@ -151,7 +151,9 @@ def _settled_optics(setting: Setting) -> Optics:
     """The microscope with the semiangle that the fit found, no longer free."""
     value = dict(zip(setting.model.prior.names, setting.fit.state.microscope, strict=True))
     optics = setting.model.optics
-    return replace(optics, semiangle=float(value.get("semiangle", optics.semiangle)), semiangle_sigma=0.0)
+    # the fit may have gone past where a dark-field detector begins; the object function needs one that does not
+    semiangle = min(float(value.get("semiangle", optics.semiangle)), optics.inner / 1.05)
+    return replace(optics, semiangle=semiangle, semiangle_sigma=0.0)
 
 
 def _monolayer(
