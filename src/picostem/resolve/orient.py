@@ -24,6 +24,7 @@ FINALISTS = 3  # of them fitted,
 CLEAR = 0.6  # and only those whose coarse search explains this share of what the best one's does
 TILES = 16  # windows that determine the microscope
 RIVAL = 2.5  # reduced chi² over the best one's up to which a setting is judged with the interference in
+SMALLEST_CORRECTION = 2e-4  # of the reciprocal lattice; what each tile's own position makes up for anyway
 LARGEST_CORRECTION = 0.01  # of the reciprocal lattice; the spectrum's peaks place it to 0.002
 INNER_RATIOS = (1.4, 1.8, 2.5)  # of the semiangle: inner angles that are tried where the detector is unknown
 TRIAL = 1.0  # chi²; tolerance of fits that only choose between starts or microscopes
@@ -103,7 +104,8 @@ def find_settings(
     if not settings:
         return []
     best = max(settings, key=lambda s: s.explained * (1 - unindexed_share(spectrum, s.lattice)))
-    again = _on_lattice(best, data, straightened(best))
+    lattice = straightened(best)
+    again = best if lattice is best.lattice else _on_lattice(best, data, lattice)
     rivals = [s for s in settings if s is not best and s.fit.chi2_reduced < RIVAL * best.fit.chi2_reduced]
     best = max(best, again, key=lambda s: s.explained)
     known = [replace(o, semiangle_sigma=0.0) for o in optics]
@@ -297,6 +299,7 @@ def straightened(setting: Setting) -> Lattice:
         residual = np.linalg.norm(relative - design @ solution, axis=1)
         weight = 1 / (1 + (residual / max(float(np.median(residual)), 1e-6) / 2) ** 2)
     change = solution[1:].T
-    if np.linalg.norm(change) > LARGEST_CORRECTION * np.linalg.norm(setting.lattice.reciprocal):
+    share = np.linalg.norm(change) / np.linalg.norm(setting.lattice.reciprocal)
+    if not SMALLEST_CORRECTION < share < LARGEST_CORRECTION:
         return setting.lattice
     return Lattice(np.linalg.inv(setting.lattice.reciprocal - change).T, setting.lattice.cell)
