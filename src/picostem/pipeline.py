@@ -258,15 +258,16 @@ def _microscope(setting: Setting, microscope: FloatArray, covariance: FloatArray
     optics = setting.model.optics
     c12, c21 = complex(value["C12a"], value["C12b"]), complex(value["C21a"], value["C21b"])
     width = np.sqrt(max(value["variance"], 1e-4))
+    other = setting.twin.defocus if setting.twin else 0.0
     return FittedMicroscope(
         voltage_eV=optics.voltage_eV,
         semiangle=float(value.get("semiangle", optics.semiangle)),
         semiangle_sigma=float(sigma.get("semiangle", 0.0)),
         source=optics.source,
         defocus=-float(value["C10"]),
-        defocus_sigma=_two_sided(-float(value["C10"]), float(sigma["C10"]), setting),
+        defocus_sigma=_two_sided(float(sigma["C10"]), other + float(value["C10"]), setting),
         C12=abs(c12),
-        C12_sigma=float(np.hypot(sigma["C12a"], sigma["C12b"]) / np.sqrt(2)),
+        C12_sigma=_two_sided(float(np.hypot(sigma["C12a"], sigma["C12b"]) / np.sqrt(2)), 2 * abs(c12), setting),
         phi12=float(np.angle(c12) / 2),
         C21=abs(c21),
         C21_sigma=float(np.hypot(sigma["C21a"], sigma["C21b"]) / np.sqrt(2)),
@@ -276,13 +277,13 @@ def _microscope(setting: Setting, microscope: FloatArray, covariance: FloatArray
     )
 
 
-def _two_sided(defocus: float, sigma: float, setting: Setting) -> float:
-    """Standard deviation of the defocus when the other side of focus fits nearly as well."""
+def _two_sided(sigma: float, jump: float, setting: Setting) -> float:
+    """Standard deviation of a value that is `jump` away on the other side of focus, which may fit nearly as well."""
     if setting.twin is None:
         return sigma
     odds = np.exp(-min(setting.twin.cost / max(1.0, setting.fit.chi2_reduced), 100.0) / 2)
     share = odds / (1 + odds)
-    return float(np.sqrt(sigma**2 + share * (1 - share) * (setting.twin.defocus - defocus) ** 2))
+    return float(np.sqrt(sigma**2 + share * (1 - share) * jump**2))
 
 
 def _simulate_again(
