@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from picostem.simulate.acquisition import AcquisitionSettings
-from picostem.simulate.experiment import simulate_stack, write_simulation
+from picostem.simulate.experiment import simulate_stack
 from picostem.simulate.microscope import Microscope
 from picostem.simulate.multislice import MultisliceSettings
+from picostem.simulate.writing import write_simulation
 from picostem.structure import Stack, load_monolayer
 from picostem.structure.equivalence import SlipEquivalence
 

@@ -10,20 +10,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from picostem.bench import slip, speed
+from picostem.bench import speed, stack
+from picostem.bench.ask import Given
 from picostem.bench.table import Table
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-COLUMNS = ("image", "task", "verdict", "error Å", "stated", "bound", "error/bound")
+COLUMNS = ("image", "task", "verdict", "right", "branch", "orientation", "s")
 
 
 def main(arguments: list[str]) -> None:
     """Replace what stands between the marks."""
     folders = [argument for argument in arguments if not argument.startswith("-")]
     folder = Path(folders[0]) if folders else ROOT / "examples" / "images"
-    slips, windows, _ = slip.measure(folder, slip.Given()).tables()
-    tables = [chosen(slips, COLUMNS), windows]
+    images, *kinds, _ = stack.measure(folder, Given()).tables()
+    tables = [chosen(images, COLUMNS), *kinds]
     if "--no-speed" not in arguments:
         tables.append(speed.table(speed.measure(speed.FULL)))
     readme = ROOT / "README.md"

@@ -22,7 +22,8 @@ from picostem.pipeline import resolve, resolve_with
 from picostem.resolve.result import Result
 from picostem.resolve.settings import Settings
 from picostem.simulate import AcquisitionSettings, simulate_periodic, simulate_stack
-from picostem.structure import SlipEquivalence, Stack, image_from_crystal, load_monolayer
+from picostem.structure import Monolayer, SlipEquivalence, Stack, image_from_crystal, load_monolayer
+from picostem.structure.equivalence import trilayer_distance
 from picostem.structure.lattice import shortest
 
 from .resolve.made import (
@@ -319,6 +320,112 @@ class TestHypotheses:
         assert np.linalg.norm(pair.interfaces[0].slip) < 0.5
 
 
+THREE = np.array([SLIP, [-2.1, 0.6]])
+"""Slips of layer 2 over 1 and of 3 over 2, Å."""
+
+
+def stacked(layers: list[Monolayer], slips: FloatArray, seed: int = 5) -> Image:
+    """Simulated by the linear model, without pixel size."""
+    image, _ = simulate_stack(
+        Stack.of(layers, list(slips)),
+        MICROSCOPE,
+        AcquisitionSettings(),
+        (336, 336),
+        PIXEL_SIZE,
+        np.random.default_rng(seed),
+        rotation=ROTATION,
+    )
+    return replace(image, pixel_size=None, pixel_size_source=None)
+
+
+def positions(slips: FloatArray) -> FloatArray:
+    return np.concatenate([np.zeros((1, 2)), np.cumsum(slips, axis=0)])
+
+
+@pytest.fixture(scope="module", name="three")
+def resolved_trilayer() -> Result:
+    return resolve(stacked([RES2] * 3, THREE), "ReS2", **KNOWN)
+
+
+class TestThreeLayers:
+    def test_positions(self, three: Result) -> None:
+        assert (three.verdict, len(three.layers)) == ("slip", 3)
+        found = np.array([layer.position for layer in three.layers])
+        # 3 σ of slips, and what the interference that the linear image lacks moves
+        assert trilayer_distance(found, positions(THREE), RES2).max < 0.03
+        np.testing.assert_allclose(found, positions(np.array([i.slip for i in three.interfaces])), atol=1e-9)
+
+    def test_each_interface_has_a_map(self, three: Result) -> None:
+        assert [m.interface for m in three.maps] == [1, 2]
+        for slip_map, interface in zip(three.maps, three.interfaces, strict=True):
+            assert (slip_map.status == "ok").all()
+            assert np.linalg.norm(slip_map.slip - interface.slip, axis=1).max() < 0.1  # Å: 4 σ of a window
+            assert len(slip_map.domains) == 1
+        np.testing.assert_array_equal(three.maps[0].position, three.maps[1].position)
+
+    def test_other_readings_are_told(self, three: Result) -> None:
+        assert three.quality is not None
+        cost = {a.hypothesis: a.delta_chi2 for a in three.quality.alternatives}
+        assert cost["one layer"] > cost["two parallel layers"] > 1000
+        orders = [name for name in cost if "in the order" in name]
+        assert len(orders) == 5
+
+    def test_image_of_the_model(self, three: Result) -> None:
+        assert three.simulated is not None
+        residual = three.image.data - three.simulated
+        assert residual.var() == pytest.approx(three.image.data.mean(), rel=0.05)  # Poisson noise
+
+    def test_two_layers_can_be_asked_for_but_do_not_describe_it(self) -> None:
+        result = resolve(stacked([RES2] * 3, THREE), "ReS2", layers="2", **KNOWN)
+        assert result.verdict == "unresolved"
+        assert result.reason is not None
+        assert "or more layers" in result.reason
+
+    def test_where_the_stacking_changes(self) -> None:
+        """Left half one stacking, right half another, on one lattice."""
+        others = np.array([SLIP, [1.5, 1.0]])
+        image, other = stacked([RES2] * 3, THREE), stacked([RES2] * 3, others, seed=6)
+        left = np.arange(336) < 168
+        both = replace(image, data=np.where(left, image.data, other.data))
+        result = resolve(both, "ReS2", stride_nm=0.5, **KNOWN)
+        assert len(result.layers) == 3
+        first, second = (m.domains for m in result.maps)
+        assert len(first) == len(second) == 2
+        for a, b in zip(first, second, strict=True):
+            truth = THREE if a.centre[0] < 0 else others
+            assert trilayer_distance(positions(np.array([a.slip, b.slip])), positions(truth), RES2).max < 0.05
+        assert result.maps[0].boundaries
+
+
+class TestAntiparallelLayers:
+    @pytest.mark.parametrize("slip", [(0.9, 1.4), (-0.2, 0.4)])
+    def test_slip_of_a_twist_of_60_degrees(self, slip: tuple[float, float]) -> None:
+        result = resolve(stacked([MOS2, MOS2.turned()], np.array([slip])), "MoS2", **KNOWN)
+        (interface,) = result.interfaces
+        assert result.verdict == "slip"
+        assert interface.twist == pytest.approx(np.pi / 3)
+        equivalence = SlipEquivalence(MOS2, twist=np.pi / 3)
+        assert equivalence.distance(interface.slip, np.array(slip)) < 0.05  # Å: the linear image lacks interference
+        assert result.map is not None
+        assert equivalence.distance(result.map.slip, interface.slip).max() < 0.1
+        assert result.quality is not None
+        assert {a.hypothesis: a.delta_chi2 for a in result.quality.alternatives}["two parallel layers"] > 100
+
+    def test_layers_are_where_the_atoms_are(self) -> None:
+        """Origins of both layers, up to the image of the stack in which the other one is layer 1."""
+        slip = np.array([0.9, 1.4])
+        result = resolve(stacked([MOS2, MOS2.turned()], slip[None]), "MoS2", **KNOWN)
+        metals = [np.zeros(2), image_from_crystal(ROTATION, False) @ slip]
+        rows = result.layers[0].rows
+        # the metal is at the origin of the built-in layer
+        gaps = [[np.linalg.norm(shortest(x.origin - m, rows)) for m in metals] for x in result.layers]
+        assert min(gaps[0][0] + gaps[1][1], gaps[0][1] + gaps[1][0]) < 0.1
+
+    def test_parallel_layers_stay_parallel(self) -> None:
+        result = resolve(stacked([MOS2, MOS2], np.array([[0.9, 1.4]])), "MoS2", **KNOWN)
+        assert result.interfaces[0].twist == 0
+
+
 class TestBadInput:
     def test_unknown_option(self) -> None:
         with pytest.raises(UsageError, match="unknown option colour; expected material, pixel_size_A"):
@@ -448,6 +555,12 @@ class TestMultislice:
         off = (points - line["point_image_A"]) @ (np.cos(angle), np.sin(angle))
         assert np.sqrt(np.mean(off**2)) < 3  # Å: a seventh of a window; the truth itself crosses over within 2.5 Å
 
+    def test_trilayer(self) -> None:
+        result, truth, _ = resolve_case("dev_L3_00")
+        found = np.array([layer.position for layer in result.layers])
+        true = np.array([layer["position_cart_A"] for layer in truth["layers"]])
+        assert trilayer_distance(found, true, RES2).max < 0.03  # Å; 0.008 is what the fit reaches
+
     def test_monolayer(self) -> None:
         result, _, _ = resolve_case("dev_M0_00")
         assert result.verdict == "monolayer"
@@ -471,3 +584,14 @@ def test_micrograph_without_pixel_size(name: str) -> None:
     # from the spacings of their spots, to 10 %: PROVENANCE.md beside the images
     expected = {"A": 0.044, "B": 0.060, "style": 0.038, "large_field": 0.077}
     assert result.pixel_size_lattice == pytest.approx(expected[name], rel=0.1)
+
+
+@needs_micrographs
+@pytest.mark.slow
+def test_micrograph_of_three_layers() -> None:
+    image: Image = read_image(SHARED / "data/bilayers/ReS2_trilayer.png")
+    result = resolve(image, "ReS2")
+    assert (result.verdict, len(result.layers)) == ("slip", 3)
+    assert result.quality is not None
+    assert result.quality.explained >= 0.95
+    assert result.pixel_size_lattice == pytest.approx(0.045, rel=0.1)  # from its spots: PROVENANCE.md beside the image

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from picostem.pipeline import resolve
     from picostem.resolve.result import Result
     from picostem.resolve.settings import Settings
-    from picostem.structure import Monolayer, Stack, load_monolayer, material_names
+    from picostem.structure import Monolayer, Stack, load_materials, load_monolayer, material_names
 
 _HOMES = {
     "Image": "picostem.image",
@@ -25,6 +25,7 @@ _HOMES = {
     "from_array": "picostem.files",
     "from_hyperspy": "picostem.files",
     "list_datasets": "picostem.files",
+    "load_materials": "picostem.structure",
     "load_monolayer": "picostem.structure",
     "material_names": "picostem.structure",
     "read_image": "picostem.files",
@@ -42,6 +43,7 @@ __all__ = [
     "from_array",
     "from_hyperspy",
     "list_datasets",
+    "load_materials",
     "load_monolayer",
     "material_names",
     "read_image",

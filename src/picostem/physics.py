@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import constants
 from scipy.interpolate import CubicSpline
-from scipy.special import j0, kn
+from scipy.special import j0, k0, k1
 
 from picostem.errors import UsageError
 
@@ -39,6 +39,7 @@ _REST_ENERGY_EV = constants.m_e * constants.c**2 / constants.e
 _HC_EV_A = constants.h * constants.c / constants.e * 1e10
 # The slowest term of a projected potential falls like exp(-x), x = 2 pi b/sqrt(b_i); beyond this x it is nothing.
 _DECAY_LENGTHS = 17.0
+_NEAREST = 1e-5  # Å; the disc within would add 4e-6 of themselves to the smallest amplitudes
 _AMPLITUDE_KNOTS = 160
 
 
@@ -159,7 +160,7 @@ def _projected_potential(symbol: str, distance: FloatArray) -> FloatArray:
     """
     a, b = _parameters(symbol)
     x = 2 * np.pi * distance[..., None] / np.sqrt(b)
-    terms = 2 * np.pi / b * kn(0, x) + 2 * np.pi**2 * distance[..., None] / b**1.5 * kn(1, x)
+    terms = 2 * np.pi / b * k0(x) + 2 * np.pi**2 * distance[..., None] / b**1.5 * k1(x)
     return np.asarray(np.sum(a * terms, axis=-1))
 
 
@@ -168,9 +169,10 @@ def _amplitude_spline(symbol: str, voltage_eV: float, reach: float) -> CubicSpli
     """Spline of (1 + q²) f(q) over log(1 + 2 q), 0 <= q <= reach (1/Å)."""
     coupling = electron_wavelength(voltage_eV) * relativistic_factor(voltage_eV)
     b_max = _DECAY_LENGTHS * math.sqrt(_parameters(symbol)[1].max()) / (2 * math.pi)
-    # The trapezoidal rule in log(b) needs steps well under one radian of the Bessel function, at the largest q and b.
-    step = min(0.5 / (2 * np.pi * reach * b_max), 1e-3)
-    logarithm = np.arange(math.log(1e-6), math.log(b_max), step)
+    # For the trapezoidal rule in log(b), steps of 2 radians of the Bessel function at the largest q and b, where hardly
+    # any wave is left, are fine enough: finer ones change the amplitudes by less than 3e-7 of f(0).
+    step = min(2.0 / (2 * np.pi * reach * b_max), 4e-3)
+    logarithm = np.arange(math.log(_NEAREST), math.log(b_max), step)
     b = np.exp(logarithm)
     wave = np.expm1(1j * coupling * _projected_potential(symbol, b)) / (1j * coupling)
     weighted = wave * 2 * np.pi * b**2 * (logarithm[1] - logarithm[0])

@@ -20,30 +20,27 @@ from picostem.errors import UsageError
 from picostem.files import check_image, from_array, read_image
 from picostem.image import Image
 from picostem.physics import SIGMA_PER_FWHM
-from picostem.resolve.bound import calibrated
-from picostem.resolve.combine import CommonSlip, common_slip
-from picostem.resolve.interface import aligned_mean
+from picostem.resolve.aligned import interfaces, layers, moved, other_orders
+from picostem.resolve.combine import common_slip
+from picostem.resolve.hypotheses import PARALLEL, alternatives, fit_hypotheses
 from picostem.resolve.lattice import Spectrum, power_spectrum, same_setting
 from picostem.resolve.map import Mapping
 from picostem.resolve.model import Optics
-from picostem.resolve.orient import Setting, find_settings, fit_setting, settle
+from picostem.resolve.orient import Setting, find_settings, fit_setting, turned_round
 from picostem.resolve.parallel import side_by_side
 from picostem.resolve.result import (
     Alternative,
     FittedMicroscope,
-    Interface,
     Quality,
-    ResolvedLayer,
     Result,
 )
-from picostem.resolve.select import Judgement, judge_lattice, judge_layers, judge_species
+from picostem.resolve.select import Judgement, judge_fit, judge_lattice, judge_layers
 from picostem.resolve.settings import Settings
 from picostem.resolve.square import squared, unsquared
 from picostem.resolve.synthesis import synthesise
 from picostem.resolve.window import window_starts
 from picostem.resolve.windows import fit_grid
-from picostem.structure.equivalence import SlipEquivalence
-from picostem.structure.lattice import reduced, shortest
+from picostem.structure.lattice import shortest
 from picostem.structure.materials import load_monolayer
 from picostem.structure.monolayer import Monolayer
 from picostem.version import VERSION
@@ -106,9 +103,10 @@ def _resolve_square(
     reason = judge_lattice(candidates, spectrum, monolayer, taken.pixel_size)
     if reason is not None:
         return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
-    setting = settle(candidates)
+    hypotheses = fit_hypotheses(candidates, settings.layers, settings.optics(taken.acquisition))
+    setting = hypotheses[0].setting
     clock.lap("what the layers do together", then="hypotheses")
-    reason = judge_species(setting, monolayer)
+    reason = judge_fit(setting, monolayer)
     if reason is not None:
         return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
     if taken.pixel_size is None:
@@ -117,8 +115,12 @@ def _resolve_square(
     clock.lap("hypotheses", then="windows")
 
     if judgement.verdict == "monolayer":
-        return replace(_monolayer(data, taken, setting, monolayer, settings, judgement), seconds=clock.laps)
-    result = _slip(data, taken, setting, monolayer, settings, judgement, progress, clock)
+        setting = next((h.setting for h in hypotheses if h.name == PARALLEL), setting)
+        return replace(_monolayer(data, taken, setting, settings, judgement), seconds=clock.laps)
+    if setting.model.layers[0] is not monolayer:
+        setting = turned_round(setting, data, setting.model.layers[::-1])
+    rivals = (Alternative("one layer", judgement.monolayer_cost or 0.0), *alternatives(hypotheses))
+    result = _slip(data, taken, setting, settings, rivals, progress, clock)
     return replace(result, seconds=clock.laps)
 
 
@@ -157,19 +159,13 @@ def _settled_optics(setting: Setting) -> Optics:
 
 
 def _monolayer(
-    data: NDArray[np.float32],
-    image: Image,
-    setting: Setting,
-    monolayer: Monolayer,
-    settings: Settings,
-    judgement: Judgement,
+    data: NDArray[np.float32], image: Image, setting: Setting, settings: Settings, judgement: Judgement
 ) -> Result:
     """One layer, with the slip that a second, nearly eclipsed one could have."""
-    slips = setting.fit.state.slips[:, 0]
+    slips = setting.fit.state.slips
     near = (slips - np.rint(slips)) @ setting.model.cell
-    fixed = SlipEquivalence(monolayer, frame_fixed=True)
-    common = common_slip(data, setting, aligned_mean(near, fixed), fixed)
-    hidden = _interface(common, shortest(common.slip, reduced(setting.model.cell)), setting, monolayer)
+    common = common_slip(data, setting, setting.model.stackings.mean(near))
+    hidden = interfaces(common, shortest(common.slip, setting.model.stackings.cell), setting)
     second = Alternative("two layers, nearly eclipsed", -(judgement.monolayer_cost or 0.0), "slip as in the interface")
     return Result(
         "monolayer",
@@ -178,8 +174,8 @@ def _monolayer(
         settings,
         VERSION,
         pixel_size_lattice=setting.lattice.pixel_size,
-        layers=_layers(setting, monolayer, common.origin, np.zeros((1, 2))),
-        interfaces=(hidden,),
+        layers=layers(setting, common.origin, ()),
+        interfaces=hidden,
         microscope=_microscope(setting, common.fit.state.microscope, common.fit.microscope_covariance),
         quality=Quality("fit", setting.fit.chi2_reduced, setting.explained, (second,)),
     )
@@ -189,26 +185,21 @@ def _slip(
     data: NDArray[np.float32],
     image: Image,
     setting: Setting,
-    monolayer: Monolayer,
     settings: Settings,
-    judgement: Judgement,
+    rivals: tuple[Alternative, ...],
     progress: Stage | None,
     clock: _Clock,
 ) -> Result:
-    fixed = SlipEquivalence(monolayer, frame_fixed=True)
     report = None if progress is None else lambda done, total: progress("windows", done, total)
-    mapping = Mapping(data, setting, settings, fixed, report)
+    mapping = Mapping(data, setting, settings, report)
     clock.lap("map", then="slip and boundaries")
-    common = common_slip(data, setting, mapping.main_slip(), fixed)
-    slip = shortest(common.slip, reduced(setting.model.cell))
-    slip_map = mapping.finish(slip, report)
+    common = common_slip(data, setting, mapping.main_slip())
+    slips = shortest(common.slip, setting.model.stackings.cell)
+    found = interfaces(common, slips, setting)
+    maps = mapping.finish(slips, report)
     clock.lap("slip and boundaries", then="simulated image")
     simulated = _simulate_again(data, image, setting, mapping, settings)
     clock.lap("simulated image")
-    alternatives = (
-        Alternative("one layer", judgement.monolayer_cost or 0.0),
-        Alternative("the layers in the opposite order along the beam", common.opposite_order, "slip of opposite sign"),
-    )
     return Result(
         "slip",
         None,
@@ -216,38 +207,12 @@ def _slip(
         settings,
         VERSION,
         pixel_size_lattice=setting.lattice.pixel_size,
-        layers=_layers(setting, monolayer, common.origin, np.array([[0.0, 0.0], slip])),
-        interfaces=(_interface(common, slip, setting, monolayer),),
+        layers=layers(setting, common.origin, found),
+        interfaces=found,
         microscope=_microscope(setting, common.fit.state.microscope, common.fit.microscope_covariance),
-        quality=Quality("fit", common.fit.chi2_reduced, setting.explained, alternatives),
-        map=slip_map,
+        quality=Quality("fit", common.fit.chi2_reduced, setting.explained, (*rivals, *other_orders(common))),
+        maps=tuple(moved(one, i.slip - slip) for one, i, slip in zip(maps, found, slips, strict=True)),
         simulated=simulated,
-    )
-
-
-def _interface(common: CommonSlip, slip: FloatArray, setting: Setting, monolayer: Monolayer) -> Interface:
-    return Interface(
-        lower=1,
-        upper=2,
-        slip=slip,
-        slip_frac=slip @ np.linalg.inv(setting.model.cell),
-        slip_covariance=calibrated(common.covariance * max(1.0, common.fit.chi2_reduced), setting.model.wavelength),
-        slip_bound=common.bound,
-        slip_spread=common.spread,
-        equivalents=SlipEquivalence(monolayer).equivalents(slip),
-    )
-
-
-def _layers(
-    setting: Setting, monolayer: Monolayer, origin: FloatArray, positions: FloatArray
-) -> tuple[ResolvedLayer, ...]:
-    lattice = setting.lattice
-    rows = lattice.rows * lattice.pixel_size
-    inverse = np.linalg.inv(lattice.cell)
-    near = origin - np.rint(origin)
-    return tuple(
-        ResolvedLayer(monolayer, lattice.rotation, lattice.mirrored, rows, position, (near + position @ inverse) @ rows)
-        for position in positions
     )
 
 
@@ -292,7 +257,7 @@ def _simulate_again(
     fits, window = mapping.coarse, setting.window
     if settings.stride > 0.6 * settings.window:
         starts = tuple(window_starts(n, window, max(1, window // 2)) for n in data.shape)
-        fits = fit_grid(data, setting, setting.fit.state.slips[:, 0], (starts[0], starts[1]))
+        fits = fit_grid(data, setting, setting.fit.state.slips, (starts[0], starts[1]))
     simulated = synthesise((data.shape[0], data.shape[1]), setting.lattice.reciprocal, setting.model.hk, fits, window)
     return simulated + np.float32(image.data.mean(dtype=np.float64))
 

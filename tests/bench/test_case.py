@@ -10,6 +10,8 @@ import pytest
 
 from picostem.bench.case import Case, load_cases
 from picostem.errors import FileError
+from picostem.structure import load_monolayer
+from tests.bench.made import case
 
 
 def write(folder: Path, name: str, truth: object, image: bool = True) -> None:
@@ -35,16 +37,40 @@ def test_cases_are_pairs_of_image_and_truth(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "negative", "expected"),
     [
-        ("slip", None, "slip"),
-        ("interface", None, "slip"),
-        ("negative", "monolayer ReS2", "monolayer"),
-        ("negative", "vacuum", "unresolved"),
-        ("twist", None, None),
-        ("trilayer", None, None),
+        ("slip", None, ("slip",)),
+        ("interface", None, ("slip",)),
+        ("negative", "monolayer ReS2", ("monolayer",)),
+        ("negative", "vacuum", ("unresolved",)),
+        ("twist", None, ("twist",)),
+        ("trilayer", None, ("slip",)),
+        ("twisted trilayer", None, ("twist",)),
+        ("twist domains", None, ("twist",)),
+        ("slip field", None, ("slip", "twist")),
+        ("stack", None, ()),
     ],
 )
-def test_the_verdict_that_is_right(task: str, negative: str | None, expected: str | None) -> None:
+def test_the_verdicts_that_are_right(task: str, negative: str | None, expected: tuple[str, ...]) -> None:
     assert Case("x", Path("x.tif"), {"task": task, "negative": negative}).expected == expected
+
+
+def test_material_names_all_layers_unless_they_are_of_one() -> None:
+    assert case("slip", ("WSe2", "WSe2")).material == "WSe2"
+    assert case("twist", ("MoS2", "WSe2"), (10.0,)).material == "MoS2/WSe2"
+
+
+def test_layers_upside_down_and_their_twists() -> None:
+    made = case("twisted trilayer", ("ReS2",) * 3, (10.0, -15.0), flipped=(1,))
+    res2 = load_monolayer("ReS2")
+    assert made.monolayers == (res2, res2.flipped(), res2)
+    assert made.twists == pytest.approx(np.radians([10.0, -15.0]))
+    turned = made.ordered((2, 1, 0), mirrored=True)
+    assert turned.twists == pytest.approx(np.radians([-15.0, 10.0]))  # 5, -10, 0
+    assert made.twists[0] > 0  # the case itself stays as it was
+
+
+def test_spread_of_domains() -> None:
+    assert case("twist").twist_spread == 0.0
+    assert case("twist domains", domain_twists_deg=[9.8, 11.8]).twist_spread == pytest.approx(np.radians(1.0))
 
 
 def test_sides_of_a_boundary() -> None:

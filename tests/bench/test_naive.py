@@ -28,9 +28,9 @@ def test_direct_sum_is_the_fast_image(material: str) -> None:
 def test_plain_least_squares_finds_the_same_slip() -> None:
     data, setting = prepare(example(256)[0])
     slip = setting.fit.state.slips[0, 0]
-    fast = fit_grid(data, setting, slip[None], (np.array([30]), np.array([50])))
+    fast = fit_grid(data, setting, slip[None, None], (np.array([30]), np.array([50])))
     slow = fit_window(data, setting, (30, 50), slip)
-    off = (slow - fast.slips[0]) @ setting.model.cell
+    off = (slow - fast.slips[0, 0]) @ setting.model.cell
     # The plain fit gives all harmonics one weight, which costs it some precision: three standard deviations.
     assert np.linalg.norm(off) < 3 * np.sqrt(np.trace(fast.covariance[0]))
     assert setting.lattice.pixel_size == pytest.approx(PIXEL_SIZE, rel=0.01)

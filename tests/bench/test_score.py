@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from picostem.bench.case import Case
-from picostem.bench.score import boundary_distance, orientation_right, score_slips, score_windows
-from picostem.physics import DEGREE
-from picostem.resolve.result import Boundary, ResolvedLayer, SlipMap
+from picostem.bench.score import boundary_distance, score_slips, score_windows
+from picostem.resolve.result import Boundary
 from picostem.simulate.truth import _structure
-from picostem.structure import SlipEquivalence, load_monolayer, rotation_matrix
+from picostem.structure import SlipEquivalence, load_monolayer
+from tests.bench import made
+from tests.bench.made import slip_map
 
 ORACLE = Path(__file__).parents[2].parent / "shared" / "bench" / "score.py"
 RES2 = load_monolayer("ReS2")
@@ -77,28 +78,10 @@ def test_errors_agree_with_an_independent_scorer(oracle: ModuleType, material: s
 
 
 def case(**truth: Any) -> Case:
-    return Case("test", Path("test.tif"), {"task": "interface", "layers": [{"structure": "ReS2"}], **truth})
+    return made.case("interface", ("ReS2", "ReS2"), **truth)
 
 
 LINE = {"point_image_A": [5.0, 0.0], "normal_angle_deg": 90.0}
-
-
-def slip_map(slips: Any, positions: Any, **changes: Any) -> SlipMap:
-    count = len(slips)
-    fields: dict[str, Any] = {
-        "row": np.zeros(count),
-        "col": np.zeros(count),
-        "position": np.array(positions, dtype=float),
-        "slip": np.array(slips),
-        "covariance": covariances(count),
-        "chi2": np.ones(count),
-        "status": np.array(["ok"] * count),
-        "fine": np.zeros(count, dtype=bool),
-        "window": 20.0,
-        "stride": 10.0,
-        "grid": (count, 1),
-    }
-    return SlipMap(**(fields | changes))
 
 
 def test_windows_are_scored_against_their_own_side() -> None:
@@ -125,25 +108,3 @@ def test_boundary_distance() -> None:
     truth = case(boundary=LINE)  # the line y = 0
     assert boundary_distance(slip_map([], [], boundaries=(line,)), truth) == pytest.approx(np.sqrt(12.5))
     assert boundary_distance(slip_map([], []), truth) is None
-
-
-def layer(name: str, rotation: float, mirrored: bool) -> ResolvedLayer:
-    monolayer = load_monolayer(name)
-    rows = monolayer.cell @ rotation_matrix(rotation * DEGREE).T
-    return ResolvedLayer(monolayer, rotation * DEGREE, mirrored, rows, np.zeros(2), np.zeros(2))
-
-
-@pytest.mark.parametrize(
-    ("name", "rotation", "mirrored", "right"),
-    [
-        ("ReS2", 31.0, False, True),
-        ("ReS2", 30.0 + 180, False, True),  # seen from above, ReS2 has a twofold axis only
-        ("ReS2", 30.0 + 120, False, False),
-        ("ReS2", 30.0, True, False),
-        ("MoS2", 30.0 + 120, False, True),
-        ("MoS2", 30.0 + 60, False, False),
-        ("MoS2", 30.0 + 60, True, True),  # a mirror line lies 30° from a
-    ],
-)
-def test_orientation(name: str, rotation: float, mirrored: bool, right: bool) -> None:
-    assert orientation_right(layer(name, rotation, mirrored), {"rotation_deg": 30.0, "mirrored": False}) is right

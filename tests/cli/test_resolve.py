@@ -156,6 +156,30 @@ def test_options_reach_the_settings(
     }
 
 
+def test_layers_of_two_materials_reach_the_settings(
+    picostem: Run, image_file: Path, monkeypatch: pytest.MonkeyPatch, result: Result
+) -> None:
+    seen: list[Any] = []
+
+    def record(image: Any, settings: Any, progress: Any = None) -> Result:
+        seen.append(settings)
+        return result
+
+    monkeypatch.setattr("picostem.pipeline.resolve_with", record)
+    assert picostem("resolve", image_file, "-m", "MoS2/WSe2", "--layers", "3", "--json", "x.json").code == 0
+    assert (seen[0].material, seen[0].layers) == ("MoS2/WSe2", "3")
+
+
+@pytest.mark.parametrize(
+    ("material", "expected"), [("MoS2/WSe3", "did you mean WSe2?"), ("MoS2/", "before and after each slash")]
+)
+def test_a_wrong_material_of_several_is_named(picostem: Run, image_file: Path, material: str, expected: str) -> None:
+    ended = picostem("resolve", image_file, "-m", material)
+    assert ended.code == 2
+    assert expected in ended.complaint
+    assert list(Path().iterdir()) == []
+
+
 def test_the_command_in_a_report_asks_for_the_same(
     picostem: Run, monkeypatch: pytest.MonkeyPatch, result: Result
 ) -> None:

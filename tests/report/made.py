@@ -195,7 +195,7 @@ def make_result(
                 Alternative("mirrored", 312.4, "the crystal seen from the other side"),
             ),
         ),
-        map=None if twist else make_map(image, slips, slips[0], stride, rng),
+        maps=() if twist else (make_map(image, slips, slips[0], stride, rng),),
         simulated=simulated,
         seconds={"lattice": 0.21, "fit": 0.83, "map": 1.9},
     )

@@ -75,7 +75,7 @@ def test_many_domains_and_statuses_fit_beside_the_map(domain_result: Result) -> 
     assert isinstance(slip_map, SlipMap)
     status = np.array(["ok", "edge", "unresolved", "vacuum", "untrusted"])[np.arange(len(slip_map)) % 5]
     crowded = replace(slip_map, domains=slip_map.domains * 10, status=status)
-    assert_tidy(plot(replace(domain_result, map=crowded)))
+    assert_tidy(plot(replace(domain_result, maps=(crowded,))))
 
 
 @pytest.mark.parametrize("shape", [(256, 96), (96, 256)])
@@ -92,7 +92,7 @@ def test_two_materials_at_an_angle() -> None:
 
 
 def test_a_slip_without_map_or_simulated_image(slip_result: Result) -> None:
-    assert_tidy(plot(replace(slip_result, map=None, simulated=None, microscope=None, quality=None)))
+    assert_tidy(plot(replace(slip_result, maps=(), simulated=None, microscope=None, quality=None)))
 
 
 @pytest.mark.parametrize("name", ["$x^{$_bad$.tif", "图像.dm4", "a\nb\t\x1b\udc80.tif", r"\frac{1}{2}$", "%s{0}"])

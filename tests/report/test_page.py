@@ -112,6 +112,54 @@ def test_the_verdict_of_a_slip(slip_result: Result) -> None:
         assert part in text
 
 
+def test_the_verdict_of_a_twist(twist_domain_result: Result) -> None:
+    text = words(render_page(twist_domain_result, b""))
+    for part in (
+        "MoS₂ bilayer twisted 4.200° ± 0.006°",
+        "also 55.800° (odds 1 : 3)",
+        "Physical limit 0.0042° Cramér-Rao",
+        "Moiré period 4.312 nm",
+        "Strain of the upper layer xx 0.210(30), yy −0.130(30), xy −0.040(30) %",
+        "Twist Error (1σ) Share",
+        "A 4.200° 0.0080°",
+        "B 6.000° 0.0080°",
+        "a periodic supercell of 1092 atoms with a twist of 4.275°, 0.075° off, and a mismatch of 0.84 %",
+    ):
+        assert part in text
+
+
+def test_the_verdict_of_three_layers(trilayer_result: Result, twisted_trilayer_result: Result) -> None:
+    text = words(render_page(trilayer_result, b""))
+    for part in (
+        "D₁₂ = (0.620 ± 0.004, 1.250 ± 0.005) Å; D₂₃ = (−1.400 ± 0.004, 0.900 ± 0.005) Å",
+        "Interface 1/2",
+        "Interface 2/3",
+        "Domains of interface 1/2",
+        "Domains of interface 2/3",
+        "Error D₁₂",
+        "Error D₂₃",
+    ):
+        assert part in text
+    text = words(render_page(twisted_trilayer_result, b""))
+    assert "Moiré θ₂₃" in text
+    assert "a piece in empty space: the layers have no common lattice" in text
+
+
+def test_antiparallel_layers_and_two_materials(antiparallel_result: Result, hetero_result: Result) -> None:
+    assert "60.00°, with one lattice (antiparallel, H)" in words(render_page(antiparallel_result, b""))
+    text = words(render_page(hetero_result, b""))
+    assert "Lower layer MoS₂" in text
+    assert "Upper layer WSe₂" in text
+    assert "--material MoS2/WSe2" in text
+
+
+def test_a_monolayer_says_what_a_second_layer_could_hide(monolayer_result: Result, slip_result: Result) -> None:
+    hidden = replace(monolayer_result, interfaces=slip_result.interfaces)
+    text = words(render_page(hidden, b""))
+    assert "If there were a second layer" in text
+    assert "(0.620 ± 0.004, 1.250 ± 0.005) Å" in text
+
+
 def test_domains_are_listed(domain_result: Result, slip_result: Result) -> None:
     text = words(render_page(domain_result, b""))
     assert "(1.900, −0.350) Å" in text
@@ -124,7 +172,7 @@ def test_reasons_are_given(monolayer_result: Result, unresolved_result: Result, 
         assert result.reason is not None
         assert result.reason in words(render_page(result, b""))
     assert "not resolved" in words(render_page(unresolved_result, b""))
-    assert "a piece in empty space" in words(render_page(twist_result, b""))
+    assert "a periodic supercell of 1092 atoms" in words(render_page(twist_result, b""))
 
 
 def test_the_recipe_is_on_the_page(slip_result: Result) -> None:

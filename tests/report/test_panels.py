@@ -31,11 +31,10 @@ from picostem.report.panel_map import (
     deviation_scale,
     domain_name,
     draw_map,
-    image_from_layer,
     typical_sigma,
 )
-from picostem.report.panel_slip import draw_cell, draw_windows, ellipse
-from picostem.report.panel_twist import draw_registry, moire_period
+from picostem.report.panel_slip import draw_cell, draw_cells, draw_windows, ellipse
+from picostem.report.registry import image_from_layer
 from picostem.report.stacking import resolved_stack
 from picostem.report.view import View, whole
 from picostem.resolve.result import Interface, ResolvedLayer, Result, SlipMap
@@ -164,7 +163,7 @@ def arrows_of(ax: Axes) -> list[NDArray[np.float64]]:
 
 def test_the_slip_is_an_arrow_and_equivalents_lie_in_the_cell(ax: Axes, slip_result: Result) -> None:
     interface, stack = slip_result.interfaces[0], resolved_stack(slip_result.layers)
-    draw_cell(ax, stack, interface, slip_result.map)
+    draw_cell(ax, stack, [interface], slip_result.maps)
     np.testing.assert_allclose(arrows_of(ax), [interface.slip])
     folded = next(points for points in map(offsets, ax.collections) if len(points) == 2)
     fractions = folded @ np.linalg.inv(stack.layers[0].cell)
@@ -177,16 +176,34 @@ def test_the_slip_is_an_arrow_and_equivalents_lie_in_the_cell(ax: Axes, slip_res
 
 def test_domains_have_arrows_of_their_own(ax: Axes, domain_result: Result) -> None:
     stack, slip_map = resolved_stack(domain_result.layers), map_of(domain_result)
-    draw_cell(ax, stack, domain_result.interfaces[0], slip_map)
+    draw_cell(ax, stack, domain_result.interfaces, [slip_map])
     # The first domain is the interface's.
     np.testing.assert_allclose(arrows_of(ax), [slip_map.domains[0].slip, slip_map.domains[1].slip])
+
+
+def test_each_slip_of_three_layers_starts_where_the_last_one_ends(ax: Axes, trilayer_result: Result) -> None:
+    stack = resolved_stack(trilayer_result.layers)
+    draw_cell(ax, stack, trilayer_result.interfaces, trilayer_result.maps)
+    positions = [np.array(layer.position) for layer in stack.layers]
+    np.testing.assert_allclose(arrows_of(ax), positions[1:])
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["D₁₂", "D₂₃"]
+    outlines = [patch.get_xy()[0] for patch in ax.patches if isinstance(patch, Polygon)]
+    np.testing.assert_allclose(outlines, positions, atol=1e-12)
+
+
+def test_the_upper_slip_is_in_the_frame_of_the_layer_below_it(ax: Axes, trilayer_result: Result) -> None:
+    layer, slip = load_monolayer("MoS2"), np.array([0.5, 0.2])
+    stack = Stack.of([layer] * 3, [slip, slip], [60 * DEGREE, 60 * DEGREE])
+    interfaces = [replace(i, slip=slip, twist=60 * DEGREE) for i in trilayer_result.interfaces]
+    draw_cell(ax, stack, interfaces)
+    np.testing.assert_allclose(arrows_of(ax)[1], stack.layers[2].position)
 
 
 @pytest.mark.parametrize("slip", [(0.0, 0.0), (-3.1, 2.8), (1e-9, 0.0)])
 def test_any_slip_fits_into_the_panel(ax: Axes, slip_result: Result, slip: tuple[float, float]) -> None:
     vector = np.array(slip)
     interface = replace(slip_result.interfaces[0], slip=vector, equivalents=vector[None])
-    draw_cell(ax, Stack.bilayer(load_monolayer("ReS2"), slip), interface)
+    draw_cell(ax, Stack.bilayer(load_monolayer("ReS2"), slip), [interface])
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     assert x0 < slip[0] < x1
     assert y0 < slip[1] < y1
@@ -194,7 +211,7 @@ def test_any_slip_fits_into_the_panel(ax: Axes, slip_result: Result, slip: tuple
 
 
 def test_a_twist_is_drawn_from_one_corner(ax: Axes, twist_result: Result) -> None:
-    draw_cell(ax, resolved_stack(twist_result.layers), None)
+    draw_cells(ax, resolved_stack(twist_result.layers))
     lower, upper = (np.array(patch.get_xy()) for patch in ax.patches if isinstance(patch, Polygon))
     np.testing.assert_allclose(lower[0], upper[0])
     np.testing.assert_allclose(upper[1], rotation_matrix(4.2 * DEGREE) @ lower[1], atol=1e-9)
@@ -239,7 +256,7 @@ def test_a_map_of_one_window_is_a_cell_as_large_as_the_window(ax: Axes, slip_res
     )
     x, y, _ = cell_edges(one)
     np.testing.assert_allclose([np.ptp(x), np.ptp(y)], slip_map.window)
-    result = replace(slip_result, map=one)
+    result = replace(slip_result, maps=(one,))
     draw_map(ax, result, deviation_scale(result))
     ax.figure.canvas.draw()
 
@@ -266,7 +283,7 @@ def test_windows_without_a_slip_are_hatched(ax: Axes, slip_result: Result) -> No
 def test_arrows_point_the_way_the_upper_layer_moved_in_the_image(ax: Axes, slip_result: Result) -> None:
     slip_map, interface = map_of(slip_result), slip_result.interfaces[0]
     moved = replace(slip_map, slip=np.tile(interface.slip + (0.1, 0.0), (len(slip_map), 1)))
-    result = replace(slip_result, map=moved)
+    result = replace(slip_result, maps=(moved,))
     draw_map(ax, result, deviation_scale(result))
     (quiver,) = [c for c in ax.collections if isinstance(c, Quiver)]
     # Along a, which lies at 0.3 rad in the fake images.
@@ -288,7 +305,7 @@ def test_a_map_without_any_slip_can_be_drawn(ax: Axes, slip_result: Result) -> N
     lost = replace(
         slip_map, status=np.full(len(slip_map), "vacuum"), slip=np.full_like(slip_map.slip, np.nan), domains=()
     )
-    result = replace(slip_result, map=lost)
+    result = replace(slip_result, maps=(lost,))
     draw_map(ax, result, deviation_scale(result))
     draw_windows(ax, result.interfaces[0], lost)
     ax.figure.canvas.draw()
@@ -302,7 +319,7 @@ def test_a_map_without_any_deviation_or_error_can_be_drawn(ax: Axes, slip_result
         covariance=np.zeros((len(slip_map), 2, 2)),
         status=np.full(len(slip_map), "ok"),
     )
-    result = replace(slip_result, map=exact)
+    result = replace(slip_result, maps=(exact,))
     assert (deviation_scale(result).vmax or 0.0) > 0
     draw_map(ax, result, deviation_scale(result))
     ax.figure.canvas.draw()
@@ -317,53 +334,7 @@ def test_domain_names() -> None:
     assert [domain_name(i) for i in (0, 1, 25, 26)] == ["A", "B", "Z", "27"]
 
 
-# Twists
-
-
-@pytest.mark.parametrize("turn_deg", [0.5, 2.0, 4.2])
-def test_moire_period_of_equal_lattices(turn_deg: float) -> None:
-    turn = turn_deg * DEGREE
-    a = load_monolayer("MoS2").cell[0, 0]
-    expected = a / (2 * np.sin(turn / 2))
-    assert moire_period(lone_layer("MoS2", 0.1), lone_layer("MoS2", 0.1 + turn)) == pytest.approx(expected)
-    assert moire_period(lone_layer("MoS2", 0.1), lone_layer("MoS2", 0.1 + 60 * DEGREE - turn)) == pytest.approx(
-        expected
-    )
-
-
-def test_moire_period_of_a_larger_lattice() -> None:
-    # 20 cells of the one are 19 of the other.
-    a = load_monolayer("MoS2").cell[0, 0]
-    period = moire_period(lone_layer("MoS2", 0.0), lone_layer("MoS2", 0.0, stretch=20 / 19))
-    assert period == pytest.approx(20 * a)
-
-
-def test_lattices_that_differ_along_one_direction_have_fringes() -> None:
-    lower = lone_layer("MoS2", 0.0)
-    upper = replace(lower, rows=lower.rows * (1.0, 1.05))
-    height = lower.rows[1, 1]
-    # The rows along x are `height` apart, and 5 % more.
-    assert moire_period(lower, upper) == pytest.approx(1 / (1 / height - 1 / (1.05 * height)))
-
-
-def test_equal_lattices_have_no_moire() -> None:
-    assert moire_period(lone_layer("MoS2", 0.2), lone_layer("MoS2", 0.2)) == np.inf
-    # A symmetry of the lattice turns it into itself.
-    assert moire_period(lone_layer("MoS2", 0.2), lone_layer("MoS2", 0.2 + 60 * DEGREE)) > 1e6
-
-
-def test_only_heavy_atoms_show_the_registry(ax: Axes, twist_result: Result) -> None:
-    draw_registry(ax, twist_result)
-    side = np.ptp(ax.get_xlim())
-    for collection in ax.collections:
-        points = offsets(collection)
-        inside = (np.abs(points) <= side / 2).all(axis=1)
-        expected = side**2 / load_monolayer("MoS2").area
-        # One Mo in a cell; the border is uncertain by some of the cells that it cuts.
-        assert np.count_nonzero(inside) == pytest.approx(expected, abs=np.sqrt(expected))
-
-
 def test_interfaces_need_no_covariance_to_be_drawn(ax: Axes, slip_result: Result) -> None:
     exact: Interface = replace(slip_result.interfaces[0], slip_covariance=np.zeros((2, 2)))
-    draw_cell(ax, resolved_stack(slip_result.layers), exact)
+    draw_cell(ax, resolved_stack(slip_result.layers), [exact])
     ax.figure.canvas.draw()

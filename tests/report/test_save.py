@@ -45,6 +45,8 @@ def atoms_in(path: Path) -> Atoms:
     [
         ("slip", set(FILES)),
         ("twist", ALWAYS | STACK | {"simulated.tif"}),
+        ("field", set(FILES)),
+        ("trilayer", set(FILES)),
         ("monolayer", ALWAYS | STACK),
         ("unresolved", ALWAYS),
     ],
@@ -60,6 +62,14 @@ def test_what_each_verdict_writes(
 
 def test_json_is_the_result(folder: Path, slip_result: Result) -> None:
     assert json.loads((folder / "result.json").read_text("utf-8")) == slip_result.as_dict()
+
+
+def test_the_cell_says_what_it_is(field_result: Result, folder: Path, tmp_path: Path) -> None:
+    save_result(field_result, tmp_path / "out")
+    first = (tmp_path / "out/stack.cif").read_bytes().splitlines()[0].decode("ascii")
+    assert first.startswith("# picostem: a periodic supercell of 1194 atoms with a twist of 14.1")
+    assert len(atoms_in(tmp_path / "out/stack.cif")) == 1194
+    assert (folder / "stack.cif").read_bytes().startswith(b"# picostem: one periodic cell\n")
 
 
 def test_the_map_is_a_table(folder: Path, slip_result: Result) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from picostem.physics import DEGREE
 from picostem.report.panel_image import lattice_points
-from picostem.report.stacking import GAP, crystal_piece, periodic_cell, resolved_stack
+from picostem.report.stacking import GAP, cell_model, crystal_piece, resolved_stack
 from picostem.resolve.result import ResolvedLayer, Result
 from picostem.structure import Stack, image_from_crystal, load_monolayer
 
@@ -76,15 +76,42 @@ def test_twists_are_within_half_a_turn() -> None:
 
 
 def test_a_slip_has_a_periodic_cell(slip_result: Result) -> None:
-    cell, periodic = periodic_cell(resolved_stack(slip_result.layers))
-    assert periodic
-    assert len(cell) == 24  # two layers of Re4S8
-    np.testing.assert_allclose(cell.cell.array[:2, :2], load_monolayer("ReS2").cell)
+    model = cell_model(resolved_stack(slip_result.layers))
+    assert model.note == "one periodic cell"
+    assert len(model.atoms) == 24  # two layers of Re4S8
+    np.testing.assert_allclose(model.atoms.cell.array[:2, :2], load_monolayer("ReS2").cell)
 
 
-def test_a_twist_gets_a_box_with_empty_space_around(twist_result: Result) -> None:
-    atoms, periodic = periodic_cell(resolved_stack(twist_result.layers))
-    assert not periodic
+def test_antiparallel_and_three_layers_have_a_periodic_cell(
+    antiparallel_result: Result, trilayer_result: Result
+) -> None:
+    for result, count in ((antiparallel_result, 6), (trilayer_result, 36)):
+        model = cell_model(resolved_stack(result.layers))
+        assert model.note == "one periodic cell"
+        assert len(model.atoms) == count
+
+
+def test_a_twist_gets_the_supercell_that_both_layers_share(field_result: Result) -> None:
+    model = cell_model(resolved_stack(field_result.layers))
+    atoms = model.atoms
+    assert atoms.pbc.tolist() == [True, True, False]
+    layer = np.asarray(atoms.arrays["layer"])
+    metal = np.array(atoms.get_chemical_symbols()) == "Mo"
+    assert np.count_nonzero(metal & (layer == 1)) == np.count_nonzero(metal & (layer == 2)) == len(atoms) // 6
+    # Neighbours of one layer stay a lattice constant apart, within half of the mismatch allowed, 1 %.
+    for number in (1, 2):
+        chosen = atoms[metal & (layer == number)]
+        distances = chosen.get_distances(0, np.arange(1, len(chosen)), mic=True)
+        np.testing.assert_allclose(np.sort(distances)[:6], load_monolayer("MoS2").cell[0, 0], rtol=0.006)
+    assert "14.1" in model.note
+    assert f"{len(atoms)} atoms" in model.note
+
+
+@pytest.mark.parametrize("which", ["hetero_result", "twisted_trilayer_result"])
+def test_without_a_supercell_there_is_a_box_with_empty_space_around(which: str, request: pytest.FixtureRequest) -> None:
+    model = cell_model(resolved_stack(request.getfixturevalue(which).layers))
+    atoms = model.atoms
+    assert model.note.startswith("a piece in empty space")
     for axis in range(3):
         along = atoms.positions[:, axis]
         # 1e-6: rounding in ASE's centring.

@@ -19,7 +19,8 @@ from picostem.structure import load_monolayer
 # fmt: off
 COLUMNS = [
     "row", "col", "x_A", "y_A", "interface", "slip_x_A", "slip_y_A", "slip_a", "slip_b",
-    "cov_xx_A2", "cov_xy_A2", "cov_yy_A2", "twist_deg", "twist_sigma_deg", "chi2", "status",
+    "cov_xx_A2", "cov_xy_A2", "cov_yy_A2", "twist_deg", "twist_sigma_deg",
+    "strain_xx", "strain_yy", "strain_xy", "chi2", "status",
 ]
 # fmt: on
 
@@ -85,3 +86,32 @@ def test_the_twist_is_the_interfaces(slip_result: Result) -> None:
     # 1e-12°: rounding of pi.
     np.testing.assert_allclose(columns["twist_deg"], 60, atol=1e-12)
     np.testing.assert_allclose(columns["twist_sigma_deg"], 0.1, atol=1e-12)
+
+
+def test_a_twist_map_has_its_own_twists_and_strains(twist_domain_result: Result, tmp_path: Path) -> None:
+    (one,) = twist_domain_result.maps
+    assert one.twist is not None
+    write_map(twist_domain_result, tmp_path / "map.parquet")
+    read = parquet.read_table(tmp_path / "map.parquet")
+    assert read.column_names == COLUMNS
+    np.testing.assert_allclose(read["twist_deg"], one.twist / DEGREE)
+    # Of the fake windows.
+    np.testing.assert_allclose(read["twist_sigma_deg"], 0.05)
+    np.testing.assert_array_equal(read["strain_xx"], 0.001)
+    np.testing.assert_array_equal(read["strain_yy"], -0.001)
+    np.testing.assert_array_equal(read["strain_xy"], 0.0)
+
+
+def test_each_interface_has_its_rows(twisted_trilayer_result: Result, tmp_path: Path) -> None:
+    write_map(twisted_trilayer_result, tmp_path / "map.parquet")
+    read = parquet.read_table(tmp_path / "map.parquet")
+    lower, upper = twisted_trilayer_result.maps
+    assert len(read) == len(lower) + len(upper)
+    number = np.array(read["interface"])
+    np.testing.assert_array_equal(np.unique(number), [1, 2])
+    np.testing.assert_array_equal(np.array(read["slip_x_A"])[number == 2], upper.slip[:, 0])
+    # Layers 1 and 2 share a lattice: no twist, and no strain to be known.
+    assert set(np.array(read["twist_deg"])[number == 1]) == {0.0}
+    strains = np.array(read["strain_xy"].to_pylist(), dtype=np.float64)
+    assert np.isnan(strains[number == 1]).all()
+    assert np.isfinite(strains[number == 2]).all()

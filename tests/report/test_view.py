@@ -81,7 +81,7 @@ def test_the_detail_avoids_windows_that_are_not_ok(slip_result: Result) -> None:
     nearest = np.linalg.norm(slip_result.map.position - centre, axis=1).argmin()
     status = slip_result.map.status.copy()
     status[nearest] = "untrusted"
-    moved, _ = detail_of(replace(slip_result, map=replace(slip_result.map, status=status)))
+    moved, _ = detail_of(replace(slip_result, maps=(replace(slip_result.map, status=status),)))
     assert np.linalg.norm(moved - centre) > 1
     # Six cells of ReS2, 36.5 Å² each.
     assert side == pytest.approx(6 * np.sqrt(slip_result.layers[0].monolayer.area))
@@ -95,6 +95,26 @@ def test_the_detail_shows_the_interfaces_stacking(domain_result: Result) -> None
     distance = np.linalg.norm(domain_result.map.position - centre, axis=1)
     # 0.1 Å: eight standard deviations of a window, a twentieth of the distance between the domains.
     assert np.linalg.norm(domain_result.map.slip[distance.argmin()] - other.slip) < 0.1
+
+
+def test_the_detail_of_a_twist_is_any_window_that_is_ok(field_result: Result) -> None:
+    (one,) = field_result.maps
+    centre, side = detail_of(field_result)
+    ok = one.position[one.status == "ok"]
+    assert np.linalg.norm(centre) == pytest.approx(np.linalg.norm(ok, axis=1).min())
+    # Six cells of MoS2.
+    assert side == pytest.approx(6 * np.sqrt(field_result.layers[0].monolayer.area))
+
+
+def test_the_detail_of_three_layers_suits_both_interfaces(trilayer_result: Result) -> None:
+    lower, upper = trilayer_result.maps
+    centre, _ = detail_of(trilayer_result)
+    nearest = np.linalg.norm(upper.position - centre, axis=1).argmin()
+    status = upper.status.copy()
+    status[nearest] = "untrusted"
+    moved, _ = detail_of(replace(trilayer_result, maps=(lower, replace(upper, status=status))))
+    # Where only the upper interface is lost, another window is shown.
+    assert np.linalg.norm(moved - centre) > 1
 
 
 def test_grey_limits_leave_out_outliers() -> None:

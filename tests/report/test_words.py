@@ -9,22 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picostem.report.words import (
+from picostem.report.meaning import meaning
+from picostem.report.quantities import (
     decimals,
     fixed,
     formula,
-    headline,
     in_brackets,
-    meaning,
-    printable,
     slip_cartesian,
     slip_fractions,
-    specimen,
-    status_counts,
+    strain_percent,
     twist_degrees,
     with_error,
 )
-from picostem.resolve.result import Interface, Result
+from picostem.report.words import headline, looked_for, other_twists, printable, specimen, status_counts
+from picostem.resolve.result import Alternative, Interface, Result
 from picostem.resolve.settings import Settings
 
 
@@ -129,19 +127,91 @@ def test_headline_of_two_interfaces_numbers_them(slip_result: Result) -> None:
     layers = (*slip_result.layers, slip_result.layers[1])
     head = headline(replace(slip_result, layers=layers, interfaces=(first, second)))
     assert head.subject == "ReS₂ trilayer"
-    assert "D₁ = (0.620" in head.finding
-    assert "D₂ = (−0.620" in head.finding
+    assert "D₁₂ = (0.620" in head.finding
+    assert "D₂₃ = (−0.620" in head.finding
+    assert head.fractions.startswith("D₁₂ = 0.204")
+    assert "error 0.0064, 0.0064 Å (1σ), bound 0.0048, 0.0048 Å" in head.facts
 
 
 def test_headlines_of_the_other_verdicts(
     twist_result: Result, monolayer_result: Result, unresolved_result: Result
 ) -> None:
-    assert headline(twist_result).subject == "Twisted MoS₂ bilayer"
-    assert headline(twist_result).finding == "θ = 4.200° ± 0.012°"
+    assert headline(twist_result).subject == "MoS₂ bilayer"
+    assert headline(twist_result).finding == "twisted 4.200° ± 0.012°"
     assert headline(monolayer_result).subject == "MoS₂ monolayer"
     assert headline(monolayer_result).finding == ""
     assert headline(unresolved_result).subject == "MoS₂"
     assert headline(unresolved_result).finding == "not resolved"
+
+
+def test_headlines_of_twists(
+    twist_domain_result: Result, field_result: Result, hetero_result: Result, twisted_trilayer_result: Result
+) -> None:
+    head = headline(twist_domain_result)
+    assert head.finding == "twisted 4.200° ± 0.006°"
+    # a/(2 sin(2.1°)) = 13.65 a; exp(2.2/2) = 3.0.
+    assert head.fractions == "moiré period 4.31 nm;  also 55.800° (odds 1 : 3)"
+    assert head.facts[0] == "error 0.0060° (1σ), bound 0.0042°"
+    assert headline(field_result).fractions == "moiré period 1.29 nm;  also 45.900°"
+    assert headline(hetero_result).subject == "MoS₂ / WSe₂ bilayer"
+    three = headline(twisted_trilayer_result)
+    assert three.subject == "MoS₂ trilayer"
+    assert three.finding == "D₁₂ = (0.400 ± 0.004, 1.100 ± 0.005) Å;  θ₂₃ = 4.200° ± 0.006°"
+    assert three.fractions.startswith("D₁₂ = 0.3276(17) a + 0.4020(18) b;  moiré period 4.31 nm")
+
+
+def test_headline_of_antiparallel_layers(antiparallel_result: Result) -> None:
+    assert headline(antiparallel_result).finding == "antiparallel (H), D = (0.400 ± 0.004, 1.100 ± 0.005) Å"
+
+
+@pytest.mark.parametrize(
+    ("delta", "odds"), [(2.2, "1 : 3"), (0.0, "1 : 1"), (-2.2, "3 : 1"), (5.0, "1 : 12"), (90.0, "1 : 1000")]
+)
+def test_odds_of_another_twist(twist_domain_result: Result, delta: float, odds: str) -> None:
+    assert twist_domain_result.quality is not None
+    quality = replace(
+        twist_domain_result.quality, alternatives=(Alternative("one layer", 1.0), Alternative("twist 55.8°", delta))
+    )
+    result = replace(twist_domain_result, quality=quality)
+    assert other_twists(result, result.interfaces[0]) == f"also 55.800° (odds {odds})"
+
+
+def test_no_other_twist_is_no_words(field_result: Result) -> None:
+    decided = replace(field_result.interfaces[0], twist_alternatives=np.zeros(0))
+    assert other_twists(field_result, decided) == ""
+    assert "Undecided" not in " ".join(meaning(replace(field_result, interfaces=(decided,))))
+    assert "Undecided: the image does not exclude 45.900°." in " ".join(meaning(field_result))
+
+
+def test_strains_are_in_percent(field_result: Result) -> None:
+    interface = field_result.interfaces[0]
+    assert strain_percent(interface) == "xx 0.210(30), yy −0.130(30), xy −0.040(30) %"
+    assert strain_percent(replace(interface, strain=None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("material", "shown"),
+    [
+        ("ReS2", "ReS₂"),
+        ("MoS2/WSe2", "MoS₂ / WSe₂"),
+        ("MoS2/graphene", "MoS₂ / graphene"),
+        ("data/MoS2", "MoS₂"),
+        ("/home/me/new phase.cif", "new phase.cif"),
+    ],
+)
+def test_what_was_looked_for(material: str, shown: str) -> None:
+    assert looked_for(material) == shown
+
+
+def test_meaning_of_three_layers_and_of_antiparallel_ones(
+    trilayer_result: Result, antiparallel_result: Result, twist_domain_result: Result
+) -> None:
+    three = " ".join(meaning(trilayer_result))
+    assert "Layer 3 is shifted against layer 2" in three
+    assert "not their order" in three
+    assert "2 domains of different stacking" in three
+    assert "antiparallel, H" in " ".join(meaning(antiparallel_result))
+    assert "2 domains of different twist" in " ".join(meaning(twist_domain_result))
 
 
 def test_two_materials_are_both_named(slip_result: Result) -> None:

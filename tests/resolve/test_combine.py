@@ -34,34 +34,34 @@ def test_mean_is_weighted_and_spread_is_what_errors_do_not_explain() -> None:
 class TestUniform:
     def test_one_slip_for_all_tiles(self) -> None:
         data, setting = fitted()
-        common = common_slip(data, setting, SLIP, FIXED)
+        common = common_slip(data, setting, SLIP[None])
         assert common.fit.common_slip
-        assert common.spread == 0
-        error = np.linalg.norm(common.slip - SLIP)
-        sign = 1 if error < 1 else -1
-        error = np.linalg.norm(sign * common.slip - SLIP)
+        assert common.spread == [0]
+        error = FIXED.distance(common.slip[0], SLIP)
         assert error < 4 * np.sqrt(np.trace(common.covariance))
         # four tiles: half the error of one
         single = np.trace(RES2.cell.T @ setting.fit.slip_covariance[0] @ RES2.cell)
         assert np.trace(common.covariance) == pytest.approx(single / len(setting.fit.chi2), rel=0.4)
-        assert common.opposite_order >= 0
+        assert list(common.other_orders) == [(1, 0)]
+        assert common.other_orders[(1, 0)] >= 0
+        np.testing.assert_allclose(common.bound, np.sqrt(np.trace(common.covariance)))
 
     def test_tiles_of_the_opposite_order_are_turned_round(self) -> None:
         """Some tiles may have taken the layers the other way round, which costs next to nothing."""
-        from picostem.resolve.orient import exchanged
+        from picostem.resolve.orient import reordered
 
         data, setting = fitted()
         state = setting.fit.state
         half = np.arange(len(state.scale)) % 2 == 0
-        turned = exchanged(state)
+        turned = reordered(setting.model, state, (1, 0))[1]
         mixed = replace(
             state,
             origin=np.where(half[:, None], turned.origin, state.origin),
             slips=np.where(half[:, None, None], turned.slips, state.slips),
         )
-        common = common_slip(data, replace(setting, fit=replace(setting.fit, state=mixed)), SLIP, FIXED)
-        assert common.spread == 0
-        assert FIXED.distance(common.slip, SLIP) < 4 * np.sqrt(np.trace(common.covariance))
+        common = common_slip(data, replace(setting, fit=replace(setting.fit, state=mixed)), SLIP[None])
+        assert common.spread == [0]
+        assert FIXED.distance(common.slip[0], SLIP) < 4 * np.sqrt(np.trace(common.covariance))
 
 
 STRAIN = 0.004

@@ -7,39 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from picostem.resolve.interface import FineGrid, aligned, aligned_mean, boundary_line, find_domains, fine_grids
+from picostem.resolve.interface import FineGrid, boundary_line, find_domains, fine_grids
 from picostem.resolve.lattice import power_spectrum
 from picostem.resolve.orient import Setting, fit_setting
-from picostem.structure import SlipEquivalence
+from picostem.resolve.stacking import Stackings
 
 from .made import BOUNDARY, MOS2, OPTICS, OTHER_SLIP, PIXEL_SIZE, RES2, SLIP, centred, make_lattice, two_halves
 
 FloatArray = NDArray[np.float64]
-FIXED = SlipEquivalence(RES2, frame_fixed=True)
-
-components = st.floats(-20, 20)
-
-
-@settings(derandomize=True, deadline=None, max_examples=30)
-@given(st.tuples(components, components), st.tuples(components, components))
-def test_aligned_slips_are_the_nearest_equivalents(slip: tuple[float, float], reference: tuple[float, float]) -> None:
-    slips, target = np.array([slip]), np.array(reference)
-    near, signs = aligned(slips, target, FIXED)
-    assert np.linalg.norm(near[0] - target) == pytest.approx(float(FIXED.distance(slips[0], target)), abs=1e-6)
-    # it is the slip times its sign, modulo the lattice
-    steps = (near[0] - signs[0] * slips[0]) @ np.linalg.inv(RES2.cell)
-    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-6)
-
-
-def test_mean_of_equivalent_slips_is_one_of_them() -> None:
-    a, b = RES2.cell
-    mean = aligned_mean(np.array([SLIP, -SLIP + a, SLIP - 2 * b]), FIXED)
-    assert FIXED.distance(mean, SLIP) < 1e-6
-    np.testing.assert_allclose(mean, SLIP, atol=1e-6)
+PAIR = Stackings((RES2, RES2))
 
 
 def two_sided(rows: int = 6, cols: int = 9, border: int = 5) -> FloatArray:
@@ -47,47 +25,47 @@ def two_sided(rows: int = 6, cols: int = 9, border: int = 5) -> FloatArray:
     rng = np.random.default_rng(0)
     slips = np.where((np.arange(cols) < border)[None, :, None], SLIP, OTHER_SLIP) * np.ones((rows, cols, 2))
     slips = slips * rng.choice([-1, 1], (rows, cols, 1)) + rng.integers(-1, 2, (rows, cols, 2)) @ RES2.cell
-    return (slips + rng.normal(0, 0.01, slips.shape)).reshape(-1, 2)
+    return (slips + rng.normal(0, 0.01, slips.shape)).reshape(-1, 1, 2)
 
 
 class TestDomains:
     ok = np.ones(54, dtype=bool)
 
     def test_like_slips_belong_together_the_most_first(self) -> None:
-        labels = find_domains(two_sided(), self.ok, (6, 9), FIXED).reshape(6, 9)
+        labels = find_domains(two_sided(), self.ok, (6, 9), PAIR).reshape(6, 9)
         assert (labels[:, :5] == 0).all()
         assert (labels[:, 5:] == 1).all()
-        other = find_domains(two_sided(border=3), self.ok, (6, 9), FIXED).reshape(6, 9)
+        other = find_domains(two_sided(border=3), self.ok, (6, 9), PAIR).reshape(6, 9)
         assert (other[:, :3] == 1).all()
 
     def test_windows_that_cannot_be_trusted_are_left_out(self) -> None:
         ok = self.ok.copy()
         ok[7] = False
-        labels = find_domains(two_sided(), ok, (6, 9), FIXED)
+        labels = find_domains(two_sided(), ok, (6, 9), PAIR)
         assert labels[7] == -1
         assert (labels[ok] >= 0).all()
 
     def test_a_stray_window_is_no_domain(self) -> None:
         slips = two_sided(border=9)
         slips[20] = OTHER_SLIP
-        labels = find_domains(slips, self.ok, (6, 9), FIXED)
+        labels = find_domains(slips, self.ok, (6, 9), PAIR)
         assert labels[20] == -1
         assert labels.max() == 0
 
     def test_one_stacking_in_two_places_is_one_domain(self) -> None:
         slips = two_sided(border=9).reshape(6, 9, 2)
         slips[:, 4] = OTHER_SLIP
-        labels = find_domains(slips.reshape(-1, 2), self.ok, (6, 9), FIXED).reshape(6, 9)
+        labels = find_domains(slips.reshape(-1, 1, 2), self.ok, (6, 9), PAIR).reshape(6, 9)
         assert (labels[:, [0, 1, 2, 3, 5, 6, 7, 8]] == 0).all()
         assert (labels[:, 4] == 1).all()
 
     def test_smooth_variation_is_one_domain(self) -> None:
         slips = SLIP + np.arange(54)[:, None] % 9 * np.array([0.1, 0.0])
-        assert (find_domains(slips, self.ok, (6, 9), FIXED) == 0).all()
+        assert (find_domains(slips[:, None], self.ok, (6, 9), PAIR) == 0).all()
 
     def test_of_one_window_and_of_none(self) -> None:
-        assert find_domains(SLIP[None], np.ones(1, bool), (1, 1), FIXED).tolist() == [0]
-        assert (find_domains(two_sided(), ~self.ok, (6, 9), FIXED) == -1).all()
+        assert find_domains(SLIP[None, None], np.ones(1, bool), (1, 1), PAIR).tolist() == [0]
+        assert (find_domains(two_sided(), ~self.ok, (6, 9), PAIR) == -1).all()
 
 
 class TestFineGrids:
@@ -95,7 +73,7 @@ class TestFineGrids:
     setting: Any = SimpleNamespace(lattice=make_lattice(MOS2))
 
     def test_cover_the_boundary_alone(self) -> None:
-        labels = find_domains(two_sided(), np.ones(54, bool), (6, 9), FIXED)
+        labels = find_domains(two_sided(), np.ones(54, bool), (6, 9), PAIR)
         (grid,) = fine_grids(labels, self.starts, self.setting)
         assert grid.domains == (0, 1)
         rows, cols = grid.starts
@@ -108,12 +86,12 @@ class TestFineGrids:
     def test_across_windows_that_could_not_be_resolved(self) -> None:
         ok = np.ones((6, 9), dtype=bool)
         ok[:, 4:6] = False
-        labels = find_domains(two_sided(), ok.ravel(), (6, 9), FIXED)
+        labels = find_domains(two_sided(), ok.ravel(), (6, 9), PAIR)
         (grid,) = fine_grids(labels, self.starts, self.setting)
         assert (grid.starts[1][0], grid.starts[1][-1]) == (3 * 80, 6 * 80)
 
     def test_are_wider_where_the_boundary_is_long(self) -> None:
-        labels = find_domains(two_sided(), np.ones(54, bool), (6, 9), FIXED)
+        labels = find_domains(two_sided(), np.ones(54, bool), (6, 9), PAIR)
         wide = (self.starts[0] * 40, self.starts[1] * 40)
         (grid,) = fine_grids(labels, wide, self.setting)
         assert len(grid.starts[0]) * len(grid.starts[1]) < 4400  # 4000 and rounding up
@@ -130,7 +108,7 @@ def setting() -> Setting:
 
 
 class TestBoundaryLine:
-    slips = np.array([SLIP, OTHER_SLIP]) @ np.linalg.inv(RES2.cell)
+    slips = np.array([SLIP, OTHER_SLIP])[:, None] @ np.linalg.inv(RES2.cell)
 
     def line(self, setting: Setting, slips: FloatArray) -> FloatArray:
         cols = np.arange(120, 240, 6)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from picostem.resolve.map import Mapping, _likely_slips, inflated
 from picostem.resolve.settings import Settings
-from picostem.structure import SlipEquivalence
+from picostem.resolve.stacking import Stackings
 
 from .made import KNOWN, PIXEL_SIZE, RES2, SLIP, fitted, make_lattice
 
 FloatArray = NDArray[np.float64]
-FIXED = SlipEquivalence(RES2, frame_fixed=True)
+PAIR = Stackings((RES2, RES2))
 COVARIANCE = np.array([[4e-4, 1e-4], [1e-4, 2e-4]])
 
 
@@ -24,11 +24,11 @@ def made(slips: FloatArray, grid: tuple[int, int], stride_nm: float = 2.0) -> An
     """A mapping of windows of 2 nm with these slips, all of one domain."""
     count = len(slips)
     mapping: Any = Mapping.__new__(Mapping)
-    mapping.slips = slips
+    mapping.slips = slips[:, None]
     mapping.labels = np.zeros(count, dtype=int)
     mapping.starts = (np.arange(grid[0]), np.arange(grid[1]))
     mapping.settings = Settings("ReS2", stride_nm=stride_nm)
-    mapping.equivalence = FIXED
+    mapping.stackings = PAIR
     mapping.typical = 1.0
     mapping.setting = SimpleNamespace(window=round(20 / PIXEL_SIZE), lattice=make_lattice(RES2))
     mapping.coarse = SimpleNamespace(covariance=np.tile(COVARIANCE, (count, 1, 1)), chi2=np.ones(count))
@@ -86,13 +86,14 @@ class TestScatter:
 
 def test_scatter_of_a_simulated_image_is_one() -> None:
     data, setting = fitted()
-    mapping = Mapping(data, setting, Settings("ReS2", stride_nm=0.5, **KNOWN), FIXED, None)  # type: ignore[arg-type]
+    mapping = Mapping(data, setting, Settings("ReS2", stride_nm=0.5, **KNOWN), None)  # type: ignore[arg-type]
     assert len(mapping.slips) == len(mapping.starts[0]) * len(mapping.starts[1])
     assert (mapping.labels == 0).all()
     assert mapping.scatter() < 1.5
-    assert FIXED.distance(mapping.main_slip(), SLIP) < 0.02
+    assert PAIR.distance(mapping.main_slip(), SLIP[None]) < 0.02
     assert mapping.typical == pytest.approx(setting.fit.chi2_reduced, rel=0.2)
-    slip_map = mapping.finish(SLIP, None)
+    (slip_map,) = mapping.finish(SLIP[None], None)
+    assert slip_map.interface == 1
     assert len(slip_map) == len(mapping.slips)
     assert "domains" in repr(slip_map)
     np.testing.assert_allclose(slip_map.slip, np.broadcast_to(SLIP, slip_map.slip.shape), atol=0.1)
@@ -119,6 +120,6 @@ def test_likely_slips_are_each_named_once() -> None:
         model=SimpleNamespace(cell=cell),
         fit=SimpleNamespace(state=SimpleNamespace(slips=(slips @ np.linalg.inv(cell))[:, None])),
     )
-    found = _likely_slips(setting, FIXED) @ cell
+    found = _likely_slips(setting, PAIR) @ cell
     assert len(found) == 2
-    assert (FIXED.distance(found, np.array([SLIP, slips[3]])) < 1e-6).all()
+    assert (PAIR.distance(found, np.array([SLIP, slips[3]])[:, None]) < 1e-6).all()

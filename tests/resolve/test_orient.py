@@ -9,14 +9,15 @@ import pytest
 
 from picostem.physics import MRAD
 from picostem.resolve.estimate import predict
-from picostem.resolve.evidence import gather, tile_starts
+from picostem.resolve.evidence import gather, harmonics_of, tile_starts
 from picostem.resolve.lattice import Lattice, power_spectrum
+from picostem.resolve.model import StackModel
 from picostem.resolve.orient import (
     Setting,
-    exchanged,
     find_settings,
     fit_setting,
     focus_twin,
+    reordered,
     settle,
     straightened,
     window_pixels,
@@ -31,9 +32,24 @@ from .made import MOS2, OPTICS, PIXEL_SIZE, RES2, ROTATION, SLIP, fitted, make_l
 def test_exchanging_twice_is_nothing(layers: int) -> None:
     model = make_model(layers)
     state = make_state(model, 3, np.random.default_rng(0))
-    twice = exchanged(exchanged(state))
-    np.testing.assert_allclose(twice.positions, state.positions, atol=1e-12)
-    np.testing.assert_allclose(exchanged(state).positions, state.positions[:, ::-1], atol=1e-12)
+    upside_down = range(layers)[::-1]
+    same, turned = reordered(model, state, upside_down)
+    assert same is model
+    np.testing.assert_allclose(reordered(model, turned, upside_down)[1].positions, state.positions, atol=1e-12)
+    np.testing.assert_allclose(turned.positions, state.positions[:, ::-1], atol=1e-12)
+
+
+def test_unlike_layers_take_their_model_along() -> None:
+    """The layers stay where they are, each with its own atoms: without depth nothing would change."""
+    one, other = MOS2, MOS2.turned()
+    lattice = make_lattice(MOS2)
+    model = StackModel.build((one, other), harmonics_of(lattice), lattice.orthogonal, OPTICS)
+    state = make_state(model, 3, np.random.default_rng(0))
+    swapped, turned = reordered(model, state, (1, 0))
+    assert swapped.layers == (other, one)
+    flat = [replace(m, heights=(0.0, 0.0)) for m in (model, swapped)]
+    alike = [replace(s, microscope=np.where(np.arange(10) == 9, 0.0, s.microscope)) for s in (state, turned)]
+    np.testing.assert_allclose(predict(flat[0], alike[0]), predict(flat[1], alike[1]), atol=1e-9)  # rounding
 
 
 def test_upside_down_on_the_other_side_of_focus_is_the_same_image() -> None:
@@ -41,13 +57,14 @@ def test_upside_down_on_the_other_side_of_focus_is_the_same_image() -> None:
     model = make_model(2, MOS2)
     state = make_state(model, 3, np.random.default_rng(1))
     assert state.microscope[3:5].all()
-    twin = focus_twin(model, state)
+    same, twin = focus_twin(model, state)
+    assert same is model
     assert twin.microscope[0] == -state.microscope[0] - MOS2.layer_spacing
     np.testing.assert_allclose(predict(model, twin), predict(model, state), atol=1e-9)  # rounding of sums of 20
-    np.testing.assert_allclose(focus_twin(model, twin).microscope, state.microscope, atol=1e-12)
+    np.testing.assert_allclose(focus_twin(model, twin)[1].microscope, state.microscope, atol=1e-12)
     model = make_model(2, RES2)  # whose atoms stand at different heights: nearly the same
     state = make_state(model, 3, np.random.default_rng(1))
-    difference = np.abs(predict(model, focus_twin(model, state)) - predict(model, state)).max()
+    difference = np.abs(predict(model, focus_twin(model, state)[1]) - predict(model, state)).max()
     assert 1e-4 < difference / np.abs(predict(model, state)).max() < 0.1
 
 

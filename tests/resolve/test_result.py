@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from picostem.image import Image
+from picostem.physics import DEGREE
 from picostem.resolve.result import (
     SCHEMA,
     Alternative,
@@ -71,7 +73,7 @@ def full_result() -> Result:
         interfaces=(interface,),
         microscope=microscope,
         quality=quality,
-        map=slip_map,
+        maps=(slip_map,),
         seconds={"read": 0.1, "total": 2.0},
     )
 
@@ -92,7 +94,7 @@ TREE = full_result().as_dict()
         (
             TREE["interfaces"][0],
             "lower upper slip_cart_A slip_frac slip_cov_A2 slip_bound_A twist_deg twist_sigma_deg equivalents",
-            "slip_spread_A",
+            "slip_spread_A twist_bound_deg twist_alternatives_deg strain moire_A moire_period_A",
         ),
         (
             TREE["microscope"],
@@ -101,7 +103,13 @@ TREE = full_result().as_dict()
         ),
         (TREE["fit"], "engine chi2_reduced explained alternatives", ""),
         (TREE["fit"]["alternatives"][0], "hypothesis delta_chi2 detail", ""),
-        (TREE["map"], "file windows window_A stride_A", "domains boundaries"),
+        (TREE["map"], "file windows window_A stride_A", "interfaces"),
+        (TREE["map"]["interfaces"][0], "lower upper domains boundaries", ""),
+        (
+            TREE["map"]["interfaces"][0]["domains"][0],
+            "slip_cart_A slip_cov_A2 twist_deg twist_sigma_deg centre_A share windows",
+            "",
+        ),
     ],
 )
 def test_keys_are_those_of_the_schema(place: dict[str, object], documented: str, further: str) -> None:
@@ -179,3 +187,61 @@ def test_text_of_a_result() -> None:
     text = repr(full_result())
     assert text.startswith("Result(slip: ReS2, D = (1.200 ± 0.006, 1.900 ± 0.009) Å = ")
     assert text.endswith("SlipMap(2 windows of 2 nm, 1 ok, 1 domains))")
+
+
+def twisted_result() -> Result:
+    """As `full_result`, with a twist."""
+    full = full_result()
+    interface = replace(
+        full.interfaces[0],
+        twist=14.1 * DEGREE,
+        twist_sigma=0.006 * DEGREE,
+        twist_bound=0.004 * DEGREE,
+        twist_alternatives=np.array([45.9 * DEGREE]),
+        strain=np.array([[0.002, -0.0005], [-0.0005, -0.001]]),
+        strain_sigma=0.0003,
+        moire=np.array([[12.0, 5.0], [0.0, 14.0]]),
+    )
+    domain = replace(full.maps[0].domains[0], twist=14.2 * DEGREE, twist_sigma=0.01 * DEGREE)
+    return replace(full, verdict="twist", interfaces=(interface,), maps=(replace(full.maps[0], domains=(domain,)),))
+
+
+def test_twist_in_json() -> None:
+    tree = twisted_result().as_dict()
+    interface = tree["interfaces"][0]
+    assert interface["twist_deg"] == pytest.approx(14.1)
+    assert interface["twist_sigma_deg"] == pytest.approx(0.006)
+    assert interface["twist_bound_deg"] == pytest.approx(0.004)
+    assert interface["twist_alternatives_deg"] == pytest.approx([45.9])
+    assert interface["strain"] == {"xx": 0.002, "yy": -0.001, "xy": -0.0005, "sigma": 0.0003}
+    assert interface["moire_A"] == [[12.0, 5.0], [0.0, 14.0]]
+    # The shortest of (12, 5), (0, 14), (12, -9).
+    assert interface["moire_period_A"] == pytest.approx(13.0)
+    domain = tree["map"]["interfaces"][0]["domains"][0]
+    assert (domain["twist_deg"], domain["twist_sigma_deg"]) == pytest.approx((14.2, 0.01))
+    assert json.loads(json.dumps(tree, allow_nan=False)) == tree
+
+
+def test_layers_of_one_lattice_have_no_strain_or_moire() -> None:
+    interface = TREE["interfaces"][0]
+    assert [interface[key] for key in ("strain", "moire_A", "moire_period_A")] == [None] * 3
+    assert interface["twist_alternatives_deg"] == []
+
+
+def test_three_layers_in_json_and_in_text() -> None:
+    full = full_result()
+    second = replace(full.interfaces[0], lower=2, upper=3, slip=-SLIP, twist=np.pi / 3)
+    maps = (full.maps[0], replace(full.maps[0], interface=2, domains=(), boundaries=()))
+    three = replace(full, layers=(*full.layers, full.layers[1]), interfaces=(*full.interfaces, second), maps=maps)
+    tree = three.as_dict()
+    assert [(i["lower"], i["upper"], len(i["domains"])) for i in tree["map"]["interfaces"]] == [(1, 2, 1), (2, 3, 0)]
+    assert len(tree["layers"]) == 3
+    text = repr(three)
+    assert "D = (1.200 ± 0.006, 1.900 ± 0.009) Å" in text
+    assert "; twist = 60°, D = (-1.200 ± 0.006, -1.900 ± 0.009) Å" in text
+    assert text.count("SlipMap(") == 2
+
+
+def test_text_of_a_twist() -> None:
+    text = repr(replace(twisted_result(), reason="so it is", maps=()))
+    assert text == "Result(twist: ReS2, twist = 14.1000° ± 0.0060°: so it is)"

@@ -11,7 +11,7 @@ import pytest
 from picostem.resolve.estimate import Fit
 from picostem.resolve.lattice import Spectrum, power_spectrum
 from picostem.resolve.orient import Setting, fit_setting
-from picostem.resolve.select import judge_lattice, judge_layers, judge_species
+from picostem.resolve.select import described, judge_fit, judge_lattice, judge_layers, judge_species, unequal_layers
 
 from .made import MOS2, OPTICS, PIXEL_SIZE, RES2, centred, fitted, make_lattice, plane_waves, simulated
 
@@ -79,14 +79,28 @@ class TestLattice:
         assert said is not None
         assert said.startswith("Fewer than two reflections")
 
+
+class TestDescription:
+    setting = fitted()[1]
+
+    def test_the_right_one_passes(self) -> None:
+        assert described(self.setting)
+
     def test_a_poor_fit(self) -> None:
-        said = self.reason(with_fit(self.setting, chi2=self.setting.fit.chi2 * 30))
+        poor = with_fit(self.setting, chi2=self.setting.fit.chi2 * 30)
+        assert not described(poor)
+        said = judge_fit(poor, RES2)
         assert said is not None
+        assert said.startswith("Two layers of ReS2 explain only")
         assert "more layers" in said
         moved = replace(self.setting.fit.state, slips=self.setting.fit.state.slips + 0.2)
-        said = self.reason(with_fit(self.setting, state=moved))
+        said = judge_fit(with_fit(self.setting, state=moved), RES2)
         assert said is not None
         assert "of the Bragg power" in said
+
+    def test_layers_of_another_brightness(self) -> None:
+        assert not unequal_layers(self.setting)
+        assert unequal_layers(with_parameter(self.setting, "log brightness 2", -0.9))
 
 
 class TestSpecies:

@@ -30,7 +30,7 @@ FILE = Acquisition(voltage_eV=80e3, semiangle=0.03, detector_inner=0.06, detecto
         ("window_nm", 0.1, "--window is 0.1"),
         ("window_nm", 80.0, "0.8 to 50 (nm)"),
         ("stride_nm", 0.0, "--stride is 0"),
-        ("layers", "3", "auto, 1 or 2"),
+        ("layers", "4", "auto, 1, 2 or 3"),
         ("layers", 2, "--layers is 2"),
     ],
 )

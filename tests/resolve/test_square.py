@@ -57,7 +57,7 @@ def test_result_goes_back_to_the_images_pixels() -> None:
     image = Image(wave((60, 80), 0.45, 0.3)).with_pixel_size((0.45, 0.3), "file")
     square = squared(image)
     assert square.data.shape == (90, 80)
-    result = Result("slip", None, square, Settings("ReS2"), "1", map=slip_map(90, 80), simulated=square.data)
+    result = Result("slip", None, square, Settings("ReS2"), "1", maps=(slip_map(90, 80),), simulated=square.data)
     back = unsquared(result, image)
     assert back.image is image
     assert back.map is not None
@@ -66,7 +66,7 @@ def test_result_goes_back_to_the_images_pixels() -> None:
     assert back.simulated is not None
     assert back.simulated.shape == (60, 80)
     np.testing.assert_allclose(back.simulated[6:-6, 6:-6], image.data[6:-6, 6:-6], atol=0.03)  # there and back
-    bare = replace(result, map=None, simulated=None)
+    bare = replace(result, maps=(), simulated=None)
     assert unsquared(bare, image).map is None
 
 

@@ -25,7 +25,9 @@ def fits_of(image: np.ndarray, stride: int) -> WindowFits:
     h = extract_harmonics(image.astype(np.float32), LATTICE.reciprocal, HK, WINDOW, (starts[0], starts[1]))
     count = len(h.mean)
     none = np.zeros(count)
-    return WindowFits(h.centres, np.zeros((count, 2)), np.zeros((count, 2, 2)), none, none, none, h.amplitudes, h.mean)
+    return WindowFits(
+        h.centres, np.zeros((count, 1, 2)), np.zeros((count, 2, 2)), none, none, none, h.amplitudes, h.mean
+    )
 
 
 @pytest.mark.parametrize(("shape", "stride"), [((200, 200), 100), ((181, 237), 50), ((100, 130), 50), ((150, 300), 40)])

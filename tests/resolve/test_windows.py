@@ -14,7 +14,7 @@ from picostem.structure import SlipEquivalence
 
 from .made import RES2, SLIP, fitted
 
-FRACTION = (SLIP @ np.linalg.inv(RES2.cell))[None]
+FRACTION = (SLIP @ np.linalg.inv(RES2.cell))[None, None]
 
 
 def starts(stride: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +32,7 @@ def test_every_window_finds_the_slip() -> None:
     found = fits()
     rows, cols = starts(40)
     assert len(found.centres) == len(rows) * len(cols)
-    error = found.slips @ RES2.cell - SLIP
+    error = found.slips[:, 0] @ RES2.cell - SLIP
     squared = np.einsum("wi,wij,wj->w", error, np.linalg.inv(found.covariance), error)
     assert squared.max() < 18.4  # 99.99 %; overlapping windows share their noise
     assert (found.status(1.0) == "ok").all()
@@ -45,7 +45,7 @@ def test_slips_are_found_without_a_hint() -> None:
     hint, none = fits(80), fits(80, FRACTION + 0.5)
     fixed = SlipEquivalence(RES2, frame_fixed=True)
     # two fits that end on one minimum: 0.1 of a standard deviation
-    assert fixed.distance(none.slips @ RES2.cell, hint.slips @ RES2.cell).max() < 5e-3
+    assert fixed.distance(none.slips[:, 0] @ RES2.cell, hint.slips[:, 0] @ RES2.cell).max() < 5e-3
     stuck = fits(80, FRACTION + 0.5, only_these=True)
     assert (stuck.chi2 > 2 * hint.chi2).all()
 
@@ -75,7 +75,7 @@ def test_status_says_what_is_wrong() -> None:
     eye[1] = np.eye(2) * 0.06
     table = WindowFits(
         centres=np.zeros((7, 2)),
-        slips=np.zeros((7, 2)),
+        slips=np.zeros((7, 1, 2)),
         covariance=eye,
         chi2=np.array([1.0, 1.0, 9.0, 1.0, 1.0, 1.0, 3.9]),
         amplitude=np.array([1.0, 1.0, 1.0, 0.6, 0.1, 1.0, 1.0]),

@@ -128,6 +128,37 @@ def test_periodic_and_aperiodic_scans_agree() -> None:
     assert np.corrcoef(aperiodic.ravel(), periodic.ravel())[0, 1] > 0.999
 
 
+@pytest.mark.parametrize("step", [0.0, 1.0, np.nan])
+def test_a_scan_step_beyond_the_band_limit_is_refused(step: float) -> None:
+    with pytest.raises(UsageError, match="scan_step"):
+        MultisliceSettings(scan_step=step)
+
+
+@pytest.mark.parametrize(
+    ("scan_step", "share", "tolerance"),
+    # The tolerance is what a quintic spline does to a wave at this share of the band limit, (s/(2 - s))^6 of it with
+    # s = scan_step share, twice over, and 5e-4 for what the blur's edges, four sigma away, let through.
+    [(0.7, 0.45, 6e-4), (0.9, 0.45, 1.1e-3), (0.9, 0.7, 1.6e-2)],
+)
+def test_the_source_blurs_and_the_spline_keeps_waves(
+    monkeypatch: pytest.MonkeyPatch, scan_step: float, share: float, tolerance: float
+) -> None:
+    """Known answer: a plane wave of detected fractions leaves as exp(-2 pi² sigma² g²) of itself, at every pixel."""
+    m = microscope(AT_60, source_fwhm_A=0.6)
+    g = share * m.cutoff * np.array([np.cos(0.4), np.sin(0.4)])
+
+    def wave(positions: FloatArray) -> FloatArray:
+        return np.asarray(np.cos(2 * np.pi * (positions @ g) + 0.3))
+
+    monkeypatch.setattr(multislice, "_mean_fraction", lambda atoms, m, positions, rng, settings: wave(positions))
+    settings = MultisliceSettings(scan_step=scan_step)
+    got = simulate_atoms_multislice(Atoms(), m, (40, 50), 0.15, np.random.default_rng(0), settings)
+    x, y = np.meshgrid((np.arange(50) - 24.5) * 0.15, (19.5 - np.arange(40)) * 0.15)
+    damping = np.exp(-2 * np.pi**2 * m.source_sigma**2 * (g @ g))
+    expected = damping * wave(np.stack([x, y], axis=-1))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * damping)
+
+
 def test_grid_holds_the_detector_and_every_window() -> None:
     m = microscope(AT_300)
     positions = np.random.default_rng(0).uniform(-7, 9, (50, 2))

@@ -262,6 +262,33 @@ def test_an_upside_down_layer_is_the_same_material() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["MoS2", "hBN", "MoSe2"])
+def test_an_antiparallel_layer_is_one_at_60_degrees(name: str) -> None:
+    lower = load_monolayer(name)
+    turned, at_60 = SlipEquivalence(lower, lower.turned()), SlipEquivalence(lower, twist=np.pi / 3)
+    assert turned.count == at_60.count == 6
+    slips = np.random.default_rng(9).normal(0, 3, (20, 2, 2))
+    # 1e-5 Å: six digits of the coordinates.
+    np.testing.assert_allclose(turned.distance(*slips.swapaxes(0, 1)), at_60.distance(*slips.swapaxes(0, 1)), atol=1e-5)
+    # In a fixed frame the orientation tells which of the layers is the lower one, so that they cannot be exchanged.
+    assert SlipEquivalence(lower, lower.turned(), frame_fixed=True).count == 1
+
+
+def test_ReS2_turned_is_the_same_layer() -> None:
+    lower = load_monolayer("ReS2")
+    found = SlipEquivalence(lower, lower.turned())
+    assert found.count == 2 and found.distance((0.4, 0.9), (-0.4, -0.9)) < 1e-9
+
+
+def test_antiparallel_different_materials() -> None:
+    lower, upper = load_monolayer("MoS2"), load_monolayer("WSe2").turned()
+    found, at_60 = SlipEquivalence(lower, upper), equivalence(("MoS2", "WSe2", 60))
+    a, b = np.random.default_rng(10).normal(0, 3, (2, 20, 2))
+    assert found.count == 6
+    # 1e-5 Å: six digits of the coordinates.
+    np.testing.assert_allclose(found.distance(a, b), at_60.distance(a, b), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("lower", "upper", "twist_deg"), [("MoS2", "MoS2", 14.1), ("MoS2", "ReS2", 0), ("graphene", "MoS2", 0)]
 )

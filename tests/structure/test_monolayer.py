@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from picostem.errors import FileError, StructureError, UnknownMaterialError, UsageError
-from picostem.structure import Monolayer, load_monolayer, material_names
+from picostem.structure import Monolayer, load_monolayer, material_names, rotation_matrix
 from picostem.structure.symmetry import isometries, projection
 from tests.strategies.structure import monolayers, seeded
 
@@ -142,6 +142,24 @@ def test_ReS2_turned_upside_down_is_another_pattern() -> None:
     maps = isometries(projection(monolayer), projection(monolayer.flipped()))
     # ReS2 has no mirror line: only improper maps lead to its mirror image.
     assert maps and all(np.linalg.det(operation.matrix) < 0 for operation in maps)
+
+
+@seeded
+@given(monolayers)
+def test_turned_by_180_degrees(monolayer: Monolayer) -> None:
+    turned = monolayer.turned()
+    assert turned.name == monolayer.name and turned.turned() == monolayer
+    np.testing.assert_array_equal(turned.cell, monolayer.cell)
+    np.testing.assert_array_equal(turned.positions, monolayer.positions @ np.diag([-1, -1, 1]))
+
+
+def test_MoS2_turned_is_the_layer_at_60_degrees() -> None:
+    monolayer = load_monolayer("MoS2")
+    rotation = rotation_matrix(np.pi / 3)
+    at_60 = monolayer.positions[:, :2] @ rotation.T - monolayer.turned().positions[:, :2]
+    steps = at_60 @ np.linalg.inv(monolayer.cell)
+    # 1e-5: six digits of the fractional coordinates.
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-5)
 
 
 def test_equality_is_by_content() -> None:

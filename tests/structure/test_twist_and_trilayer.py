@@ -14,6 +14,7 @@ from picostem.structure import (
     canonical_twist,
     layer_operations,
     load_monolayer,
+    rotation_matrix,
     trilayer_distance,
     twist_distance,
 )
@@ -106,6 +107,28 @@ def test_mirror_lines_of_different_layers_need_not_coincide() -> None:
     assert np.degrees(canonical_twist(np.radians(-50), *layers)) == pytest.approx(10)
 
 
+@seeded
+@given(monolayers, monolayers, angles, angles)
+def test_a_turned_layer_is_a_twist_of_180_degrees(lower: Monolayer, upper: Monolayer, a: float, b: float) -> None:
+    expected = twist_distance(a + np.pi, b + np.pi, lower, upper)
+    # 1e-8 rad: operations of six-digit coordinates are orthogonal to rounding.
+    assert twist_distance(a, b, lower, upper.turned()) == pytest.approx(float(expected), abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "period", "signed"),
+    [("ReS2", "ReS2", 180, True), ("MoS2", "WSe2", 120, False), ("ReS2", "MoS2", 60, True), ("hBN", "hBN", 120, False)],
+)
+def test_twists_of_a_layer_upside_down(lower: str, upper: str, period: int, signed: bool) -> None:
+    # By hand. ReS2 upside down is its mirror image: a mirror that changed the sign would exchange the layers, and
+    # exchanging them changes it back.
+    layers, twist = (load_monolayer(lower), load_monolayer(upper).flipped()), np.radians(11.0)
+    # 1e-9 rad: rounding.
+    assert twist_distance(twist, twist + np.radians(period), *layers) < 1e-9
+    assert (twist_distance(twist, -twist, *layers) < 1e-9) != signed
+    assert np.degrees(canonical_twist(twist, *layers)) == pytest.approx(11.0)
+
+
 def brute_force_distance(a: FloatArray, b: FloatArray, monolayer: Monolayer) -> tuple[float, float]:
     """Every operation, order and choice of images up to two cells away."""
     cells = np.array(list(itertools.product(range(-2, 3), repeat=2))) @ monolayer.cell
@@ -188,3 +211,35 @@ def test_trilayer_distance_agrees_with_an_independent_program(name: str) -> None
 def test_impossible_sets_of_layers_are_turned_down(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(UsageError, match="expected"):
         trilayer_distance(np.zeros(shapes[0]), np.zeros(shapes[1]), load_monolayer("ReS2"))
+
+
+@pytest.mark.parametrize("name", ["MoS2", "ReS2", "hBN"])
+def test_two_antiparallel_layers_are_half_a_slip_apart(name: str) -> None:
+    layers = load_monolayer(name), load_monolayer(name).turned()
+    found = SlipEquivalence(*layers)
+    for a, b in np.random.default_rng(11).uniform(-5, 5, (10, 2, 2)):
+        sets = np.array([[0.0, 0.0], a]), np.array([[0.0, 0.0], b])
+        # 1e-5 Å: six digits of the coordinates, of which the operations of slips are averages.
+        assert trilayer_distance(*sets, layers).rms == pytest.approx(float(found.distance(a, b)) / 2, abs=1e-5)
+
+
+def test_antiparallel_trilayers_by_hand() -> None:
+    layer = load_monolayer("MoS2")
+    stack = layer, layer.turned(), layer
+    positions = np.array([[0.0, 0.0], [1.2, 0.3], [0.4, -0.9]])
+    # The outer layers are alike and can be exchanged; inverted about the middle one, all is as it was, but turned.
+    assert trilayer_distance(positions, positions[::-1], stack).max < 1e-9
+    assert trilayer_distance(positions, positions[[1, 0, 2]], stack).rms > 0.1
+    assert trilayer_distance(positions, positions[[1, 0, 2]], layer).max < 1e-9
+    # A third of a turn about the metal atom of layer 1 is a symmetry of all three.
+    assert trilayer_distance(positions, positions @ rotation_matrix(2 * np.pi / 3).T, stack).max < 1e-5
+    assert trilayer_distance(positions, positions @ rotation_matrix(np.pi / 3).T, stack).rms > 0.1
+
+
+def test_layers_of_different_materials_cannot_be_exchanged() -> None:
+    layers = load_monolayer("MoS2"), load_monolayer("WS2"), load_monolayer("MoS2")
+    positions = np.array([[0.0, 0.0], [1.2, 0.3], [0.4, -0.9]])
+    assert trilayer_distance(positions, positions[::-1], layers).max < 1e-9
+    assert trilayer_distance(positions, positions[[1, 0, 2]], layers).rms > 0.1
+    with pytest.raises(UsageError, match="for 2 layers"):
+        trilayer_distance(positions, positions, layers[:2])

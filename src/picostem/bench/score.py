@@ -1,4 +1,4 @@
-"""How far a result is from the truth, modulo what projection cannot show."""
+"""How far slips, microscope and boundaries are from the truth, modulo what projection cannot show."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from picostem.bench.case import Case
 from picostem.physics import DEGREE
-from picostem.resolve.result import ResolvedLayer, Result, SlipMap
-from picostem.structure import SlipEquivalence, image_from_crystal, layer_operations
+from picostem.resolve.result import Result, SlipMap
+from picostem.structure import SlipEquivalence
 from picostem.structure.lattice import shortest
 
 FloatArray = NDArray[np.float64]
 
 INSIDE_68, INSIDE_95 = 2.30, 5.99  # chi² of two degrees of freedom that 68.3 % and 95 % of all draws stay below
-ALIGNED = 2.0 * DEGREE  # further off, an orientation is another one; drift turns lattices by less
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,6 @@ def score_windows(slip_map: SlipMap, case: Case, equivalence: SlipEquivalence) -
     if not parts:
         return None
     return SlipScore(*(np.concatenate([getattr(p, name) for p in parts]) for name in SlipScore.__dataclass_fields__))
-
-
-def orientation_right(layer: ResolvedLayer, truth: dict[str, Any]) -> bool:
-    """Whether rotation and hand are the true ones, up to the symmetry of the layer."""
-    true = image_from_crystal(truth["rotation_deg"] * DEGREE, truth["mirrored"])
-    found = image_from_crystal(layer.rotation, layer.mirrored)
-    turns = [true.T @ found @ operation.matrix for operation in layer_operations(layer.monolayer)]
-    return any(np.linalg.det(t) > 0 and abs(np.arctan2(t[1, 0], t[0, 0])) < ALIGNED for t in turns)
 
 
 def microscope_errors(result: Result, truth: dict[str, Any]) -> tuple[float, float] | None:

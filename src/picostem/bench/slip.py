@@ -1,107 +1,76 @@
-"""`picostem bench slip`: resolve images whose truth is known, and compare."""
+"""Slip of layers that share a lattice: one for the image, or one on each side of a boundary, and window by window."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
-from picostem.bench.case import Case, load_cases
-from picostem.bench.report import Estimate, Report, Row, Windows
-from picostem.bench.score import (
-    SlipScore,
-    boundary_distance,
-    microscope_errors,
-    orientation_right,
-    score_slips,
-    score_windows,
-)
-from picostem.errors import PicostemError
-from picostem.files import read_image
-from picostem.image import Acquisition
-from picostem.pipeline import resolve_with
+from picostem.bench.case import Case
+from picostem.bench.kind import Kind, Number, Scored, largest, mean, ratio, rms
+from picostem.bench.score import SlipScore, boundary_distance, score_slips, score_windows
+from picostem.bench.table import Table, number, percent, yes
 from picostem.resolve.result import Result
-from picostem.resolve.settings import Settings
 from picostem.structure import SlipEquivalence
+
+SLIP_HEAD = ("image", "error Å", "stated", "bound", "error/bound", "in 68 %", "in 95 %", "boundary Å")
+WINDOW_HEAD = ("image", "windows", "rms error Å", "stated", "bound", "error/stated", "in 68 %", "in 95 %")
 
 
 @dataclass(frozen=True)
-class Given:
-    """What `resolve` is told of the truth; what it is not told, it is not told by the file either."""
+class Estimate:
+    """One slip of an image: error, stated error and bound in Å, and whether the truth is in the stated regions."""
 
-    pixel_size: bool = True
-    microscope: bool = True
+    error: float
+    sigma: float
+    bound: float | None
+    inside_68: bool
+    inside_95: bool
 
 
-def measure(folder: Path, given: Given, progress: Callable[[str, int, int], None] | None = None) -> Report:
-    """Resolve all cases of a folder and score them.
+@dataclass(frozen=True)
+class Windows:
+    """The resolved windows of one image.
 
-    Args:
-        folder: with images NAME.tif and truths NAME.json.
-        given: what of the truth is told.
-        progress: called with the image's name, how many are done, and all.
-
-    Raises:
-        FileError: the folder holds no cases.
+    Attributes:
+        error, sigma: rms error and rms stated error, Å.
+        bound: Cramér-Rao bound of one window as the truth states it, Å; None if it does not.
+        inside_68, inside_95: share of the windows whose stated region holds the truth.
     """
-    cases, rows = load_cases(folder), []
-    for index, case in enumerate(cases):
-        if progress is not None:
-            progress(case.name, index, len(cases))
-        rows.append(_row(case, given))
-    return Report(tuple(rows))
+
+    count: int
+    error: float
+    sigma: float
+    bound: float | None
+    inside_68: float
+    inside_95: float
 
 
-def _row(case: Case, given: Given) -> Row:
-    try:
-        result = _resolve(case, given, "auto")
-        eclipsed = case.task == "slip" and result.verdict == "monolayer"
-        scored = _resolve(case, given, "2") if eclipsed else result
-    except PicostemError as error:
-        return Row(case.name, case.task, f"failed: {error}", False if case.expected else None)
-    verdict = f"{result.verdict} (eclipsed)" if eclipsed else result.verdict
-    right = None if case.expected is None else result.verdict == case.expected
-    return _score(Row(case.name, case.task, verdict, right), scored, case)
+@dataclass(frozen=True)
+class SlipAnswer:
+    """The slips of one image.
+
+    Attributes:
+        estimates: of the slip, or of those on both sides of a boundary.
+        boundary: rms distance of the stacking boundary from the true one, Å.
+    """
+
+    estimates: tuple[Estimate, ...]
+    windows: Windows | None
+    boundary: float | None
 
 
-def _resolve(case: Case, given: Given, layers: str) -> Result:
-    microscope = case.truth["microscope"] if given.microscope else {}
-    settings = Settings(
-        material=case.material,
-        pixel_size_A=case.truth["image"]["pixel_size_A"] if given.pixel_size else None,
-        voltage_kV=microscope.get("kV"),
-        semiangle_mrad=microscope.get("semiangle_mrad"),
-        detector_mrad=tuple(microscope["detector_mrad"]) if given.microscope else None,
-        layers=layers,  # type: ignore[arg-type]
-    )
-    image = read_image(case.path)
-    bare = replace(image, pixel_size=None, pixel_size_source=None, acquisition=Acquisition())
-    return resolve_with(bare, settings)
-
-
-def _score(row: Row, result: Result, case: Case) -> Row:
-    microscope = microscope_errors(result, case.truth["microscope"])
-    row = replace(
-        row,
-        chi2=result.quality.chi2_reduced if result.quality else None,
-        defocus_error=microscope[0] if microscope else None,
-        C12_error=microscope[1] if microscope else None,
-        orientation=orientation_right(result.layers[0], case.truth["layer1"]) if result.layers else None,
-        seconds=result.seconds["total"],
-    )
-    if result.map is None or not result.interfaces or not case.slips:
-        return row
-    equivalence = SlipEquivalence(result.layers[0].monolayer)
+def score(result: Result, case: Case) -> SlipAnswer | None:
+    """Compare with the true slips; None where no slip was asked for or none was found."""
+    if result.map is None or len(result.interfaces) != 1 or not case.slips:
+        return None
+    lower, upper = case.monolayers
+    equivalence = SlipEquivalence(lower, upper, float(case.twists[0]))
     windows = score_windows(result.map, case, equivalence)
-    return replace(
-        row,
-        estimates=_estimates(result, case, equivalence),
-        windows=None if windows is None else _summed(windows, case.truth.get("crlb_angstrom")),
-        boundary=boundary_distance(result.map, case) if case.task == "interface" else None,
-        mapped=int(np.count_nonzero(~result.map.fine)),
-        map_seconds=result.seconds["map"],
+    return SlipAnswer(
+        _estimates(result, case, equivalence),
+        None if windows is None else _summed(windows, case.truth.get("crlb_angstrom")),
+        boundary_distance(result.map, case) if case.task == "interface" else None,
     )
 
 
@@ -133,3 +102,54 @@ def _summed(score: SlipScore, bound: float | None) -> Windows:
         inside_68=float(score.inside_68.mean()),
         inside_95=float(score.inside_95.mean()),
     )
+
+
+def totals(scored: Scored) -> dict[str, Number]:
+    """What the images add up to: error against bound, coverage of slips and of windows."""
+    estimates = [e for _, answer in scored for e in answer.estimates]
+    windows = [answer.windows for _, answer in scored if answer.windows is not None]
+    weights = [w.count for w in windows]
+    errors = [e.error for e in estimates]
+    ratios = [e.error / e.bound for e in estimates if e.bound]
+
+    def pooled(values: list[float]) -> float | None:
+        return float(np.average(values, weights=weights)) if weights else None
+
+    return {
+        "slips": len(estimates),
+        "median_error_A": float(np.median(errors)) if errors else None,
+        "worst_error_A": largest(errors),
+        "rms_error_over_bound": rms(ratios),
+        "worst_error_over_bound": largest(ratios),
+        "rms_error_over_stated": rms([e.error / e.sigma for e in estimates]),
+        "slips_inside_68": mean([e.inside_68 for e in estimates]),
+        "slips_inside_95": mean([e.inside_95 for e in estimates]),
+        "windows": sum(weights),
+        "windows_inside_68": pooled([w.inside_68 for w in windows]),
+        "windows_inside_95": pooled([w.inside_95 for w in windows]),
+    }
+
+
+def tables(scored: Scored) -> list[Table]:
+    """The slips of whole images, and the single windows."""
+    slips = tuple(cells for name, answer in scored for cells in _slip_cells(name, answer))
+    windows = tuple(_window_cells(name, answer.windows) for name, answer in scored if answer.windows is not None)
+    return [Table("Slip of whole images", SLIP_HEAD, slips), Table("Single windows", WINDOW_HEAD, windows)]
+
+
+def _slip_cells(name: str, answer: SlipAnswer) -> list[tuple[str, ...]]:
+    """One line for each slip of an image."""
+    lines: list[tuple[str, ...]] = []
+    for i, e in enumerate(answer.estimates):
+        errors = (number(e.error, 4), number(e.sigma, 4), number(e.bound, 4), number(ratio(e.error, e.bound), 2))
+        boundary = number(answer.boundary, 1) if i == 0 else ""
+        lines.append((name if i == 0 else "", *errors, yes(e.inside_68), yes(e.inside_95), boundary))
+    return lines
+
+
+def _window_cells(name: str, w: Windows) -> tuple[str, ...]:
+    errors = (number(w.error, 4), number(w.sigma, 4), number(w.bound, 4), number(w.error / w.sigma, 2))
+    return (name, str(w.count), *errors, percent(w.inside_68), percent(w.inside_95))
+
+
+SLIP = Kind("slip", score, tables, totals)

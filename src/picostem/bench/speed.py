@@ -20,6 +20,8 @@ from picostem.bench.naive import direct_sum, fit_window
 from picostem.bench.table import Table
 from picostem.errors import DataError
 from picostem.image import Image
+from picostem.physics import DEGREE, NM
+from picostem.pipeline import resolve_with
 from picostem.resolve.lattice import power_spectrum
 from picostem.resolve.orient import Setting, find_settings, settle
 from picostem.resolve.settings import Settings
@@ -30,6 +32,8 @@ from picostem.structure import Stack, load_monolayer
 
 MATERIAL = "ReS2"
 PIXEL_SIZE, WINDOW = 0.117, 20.0  # Å
+TWISTED, TWIST = "WSe2", 8.0 * DEGREE
+TWIST_STRIDE = 0.5  # nm
 MICROSCOPE = {"voltage_kV": 300.0, "semiangle_mrad": 21.3, "detector_mrad": (39.0, 200.0)}
 # What has been published for the same: windows per second of a network that reads slips off patches (TED-Gen), and
 # seconds of the fastest linear simulation of 1024² pixels (Computem).
@@ -39,7 +43,8 @@ STRIP = 8  # rows that the direct sum is timed on
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes to measure at: sides of images in pixels, the grid of windows (rows, columns), how many naive ones."""
+    """Sizes to measure at: sides of images in pixels, the grid of windows (rows, columns), how many naive ones, and
+    the side of the field that the centres of a twist map's windows cover, Å."""
 
     map_side: int
     grid: tuple[int, int]
@@ -47,10 +52,11 @@ class Scale:
     noise_free_side: int
     shell_side: int
     large_side: int
+    twist_field: float
 
 
-FULL = Scale(1024, (50, 75), 5, 1024, 512, 4096)
-QUICK = Scale(320, (4, 6), 1, 128, 320, 400)
+FULL = Scale(1024, (50, 75), 5, 1024, 512, 4096, 80.0)
+QUICK = Scale(320, (4, 6), 1, 128, 320, 400, 20.0)
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,8 @@ class Figure:
 def measure(scale: Scale) -> list[Figure]:
     """All figures."""
     with tempfile.TemporaryDirectory() as folder:
-        return [*_windows(scale), *_noise_free(scale), *_shell(scale, Path(folder)), *_large(scale, Path(folder))]
+        files = Path(folder)
+        return [*_windows(scale), *_twists(scale), *_noise_free(scale), *_shell(scale, files), *_large(scale, files)]
 
 
 def table(figures: list[Figure]) -> Table:
@@ -108,16 +115,39 @@ def prepare(image: Image) -> tuple[NDArray[np.float32], Setting]:
 def _windows(scale: Scale) -> Iterator[Figure]:
     data, setting = prepare(example(scale.map_side)[0])
     starts = [np.rint(np.linspace(0, scale.map_side - setting.window, n)).astype(np.int64) for n in scale.grid]
-    slips = setting.fit.state.slips[:1, 0]
+    slips = setting.fit.state.slips[:1]
     count = scale.grid[0] * scale.grid[1]
     corners = [(int(starts[0][i]), int(starts[1][i])) for i in range(scale.naive_windows)]
     with threadpool_limits(1, user_api="blas"):  # as `resolve` does
         fast = _seconds(lambda: fit_grid(data, setting, slips, (starts[0], starts[1]))) / count
-        slow = _seconds(lambda: [fit_window(data, setting, c, slips[0]) for c in corners]) / len(corners)
+        slow = _seconds(lambda: [fit_window(data, setting, c, slips[0, 0]) for c in corners]) / len(corners)
     beside = f"plain least squares {1 / slow:.3g}/s, {slow / fast:.0f} times slower"
     yield Figure(
         f"map, {count} windows of 2 nm", 1 / fast, "windows/s", f"> 375 (published {PUBLISHED_WINDOWS})", beside
     )
+
+
+def _twists(scale: Scale) -> Iterator[Figure]:
+    image, _ = twisted_example(scale.twist_field + WINDOW)
+    settings = Settings(TWISTED, window_nm=WINDOW / NM, stride_nm=TWIST_STRIDE)
+    start = time.perf_counter()
+    result = resolve_with(image, settings)  # all of it: lattices, microscope and choice too
+    seconds = time.perf_counter() - start
+    side = scale.twist_field / NM
+    windows = 0 if result.map is None else len(result.map)
+    name = f"twist map, {side:g} x {side:g} nm at {TWIST_STRIDE:g} nm"
+    beside = f"{windows} windows, verdict {result.verdict}, the map alone {result.seconds.get('map', 0.0):.1f} s"
+    yield Figure(name, seconds, "s", "< 10", beside)
+
+
+def twisted_example(side: float) -> tuple[Image, dict[str, Any]]:
+    """A simulated image of a twisted bilayer at the usual dose, side × side Å, with its truth."""
+    layer = load_monolayer(TWISTED)
+    stack = Stack.bilayer(layer, (0.4, 1.1), TWIST)
+    microscope = Microscope.from_lab_units(**MICROSCOPE, defocus_A=8.0, C12_A=6.0, source_fwhm_A=0.6)  # type: ignore[arg-type]
+    pixels = round(side / PIXEL_SIZE)
+    rng = np.random.default_rng(2)
+    return simulate_stack(stack, microscope, AcquisitionSettings(), (pixels, pixels), PIXEL_SIZE, rng, rotation=0.4)
 
 
 def _noise_free(scale: Scale) -> Iterator[Figure]:

@@ -38,5 +38,15 @@ def number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def percent(share: float | None) -> str:
+    """A share in whole per cent, a dash for None."""
+    return "–" if share is None else f"{100 * share:.0f} %"
+
+
+def yes(value: bool | None) -> str:
+    """The answer to a question, a dash for None."""
+    return {None: "–", True: "yes", False: "no"}[value]
+
+
 def _is_number(cell: str) -> bool:
     return cell[:1].isdigit() or (cell[:1] in "-−" and cell[1:2].isdigit())

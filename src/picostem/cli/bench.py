@@ -15,32 +15,61 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure how well and how fast it works.", rich_markup_mode=None)
 
 
-@app.command("slip")
-def slip(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images NAME.tif with their truth NAME.json.")],
-    unknown_microscope: Annotated[
-        bool, typer.Option("--unknown-microscope", help="Leave voltage, semiangle and detector to be found.")
-    ] = False,
-    unknown_pixel_size: Annotated[
-        bool, typer.Option("--unknown-pixel-size", help="Leave the pixel size to be found.")
-    ] = False,
-    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write JSON there (- is standard output).")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Images NAME.tif with their truth NAME.json.")]
+UnknownMicroscope = Annotated[
+    bool, typer.Option("--unknown-microscope", help="Leave voltage, semiangle and detector to be found.")
+]
+UnknownPixelSize = Annotated[bool, typer.Option("--unknown-pixel-size", help="Leave the pixel size to be found.")]
+Json = Annotated[str | None, typer.Option(metavar="FILE", help="Write JSON there (- is standard output).")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
+
+
+@app.command("stack")
+def stack(
+    folder: Folder,
+    unknown_microscope: UnknownMicroscope = False,
+    unknown_pixel_size: UnknownPixelSize = False,
+    json: Json = None,
+    markdown: Markdown = False,
 ) -> None:
-    """Resolve images whose truth is known, and compare."""
-    from picostem.bench import slip as bench
+    """Resolve images whose truth is known, and compare: slips, twists, trilayers, maps."""
+    from picostem.bench import stack as bench
+    from picostem.bench.ask import Given
     from picostem.cli.watch import watch
 
     with watch() as progress:
-        report = bench.measure(folder, bench.Given(not unknown_pixel_size, not unknown_microscope), progress.begin)
+        report = bench.measure(folder, Given(not unknown_pixel_size, not unknown_microscope), progress.begin)
+        progress.pause()
+    _deliver(report.as_dict(), report.tables(), json, markdown)
+
+
+@app.command("choice")
+def choice(
+    folder: Folder,
+    draws: Annotated[int, typer.Option(metavar="N", help="Of each image.")] = 10,
+    share: Annotated[float, typer.Option(metavar="SHARE", help="Of its electrons that a draw keeps.")] = 0.8,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the draws.")] = 0,
+    unknown_microscope: UnknownMicroscope = False,
+    unknown_pixel_size: UnknownPixelSize = False,
+    json: Json = None,
+    markdown: Markdown = False,
+) -> None:
+    """Draw the electrons of images whose truth is known again, and count how often the right stacking is chosen."""
+    from picostem.bench import choice as bench
+    from picostem.bench.ask import Given
+    from picostem.cli.watch import watch
+
+    asked = bench.Draws(draws, share, seed)
+    with watch() as progress:
+        report = bench.measure(folder, Given(not unknown_pixel_size, not unknown_microscope), asked, progress.begin)
         progress.pause()
     _deliver(report.as_dict(), report.tables(), json, markdown)
 
 
 @app.command("speed")
 def speed(
-    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write JSON there (- is standard output).")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    json: Json = None,
+    markdown: Markdown = False,
     quick: Annotated[bool, typer.Option("--quick", help="Small images: to see that it works.")] = False,
 ) -> None:
     """Measure speed and memory on this machine."""

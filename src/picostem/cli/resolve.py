@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 def resolve(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Images: dm3, dm4, emd, tif, mrc, npy, png")],
     material: Annotated[
-        str, typer.Option("--material", "-m", help="Built-in name (see `picostem materials`), CIF, POSCAR or xyz file.")
+        str,
+        typer.Option(
+            "--material",
+            "-m",
+            help="Built-in name (see `picostem materials`), CIF, POSCAR or xyz file; layers of several materials as "
+            "MoS2/WSe2, in the order in which the beam meets them.",
+        ),
     ],
     pixel_size: Annotated[
         float | None, typer.Option(metavar="Å", help="Å per pixel; else the file's, else found from the lattice.")
@@ -35,10 +41,10 @@ def resolve(
         tuple[float, float] | None,
         typer.Option(metavar="INNER OUTER", help="Half angles of the detector, mrad; else the file's, else usual."),
     ] = None,
-    window: Annotated[float, typer.Option(metavar="nm", help="Side of the map's windows.")] = 2.0,
+    window: Annotated[float, typer.Option(metavar="nm", help="Side of the windows of the slip or twist map.")] = 2.0,
     stride: Annotated[float, typer.Option(metavar="nm", help="Distance between the windows' centres.")] = 1.0,
     layers: Annotated[
-        Literal["auto", "1", "2"], typer.Option(help="Number of layers, or auto to let the image decide.")
+        Literal["auto", "1", "2", "3"], typer.Option(help="Number of layers, or auto to let the image decide.")
     ] = "auto",
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Data set of a file that holds several, by name or number.")
@@ -60,9 +66,9 @@ def resolve(
         ),
     ] = None,
 ) -> None:
-    """Resolve the stacking that images show: slip with its error, map, figure, model, report."""
+    """Resolve the stacking that images show: slip or twist with its error, map, figure, model, report."""
     from picostem.resolve.settings import Settings
-    from picostem.structure import load_monolayer
+    from picostem.structure import load_materials
 
     settings = Settings(
         material,
@@ -74,7 +80,7 @@ def resolve(
         stride_nm=stride,
         layers=layers,
     )
-    load_monolayer(material)  # said once, not for every file
+    load_materials(material)  # said once, not for every file
     if frame is not None and frame < 0:
         raise UsageError(f"--frame is {frame}; frames are counted from 0")
     places = plan(files, out, json)

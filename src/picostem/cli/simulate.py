@@ -11,20 +11,32 @@ from picostem.errors import UsageError
 
 if TYPE_CHECKING:
     from picostem.simulate.experiment import Damage
-    from picostem.structure import Monolayer, Stack
 
 Pair = tuple[float, float]
 MAX_LAYERS = 20
 
 
 def simulate(
-    material: Annotated[str, typer.Argument(metavar="MATERIAL", help="Built-in name, CIF, POSCAR or xyz file.")],
+    material: Annotated[
+        str,
+        typer.Argument(metavar="MATERIAL", help="Built-in name, CIF, POSCAR or xyz file; one per layer: MoS2/WSe2."),
+    ],
     slip: Annotated[
-        Pair | None, typer.Option(metavar="X Y", help="Slip of each layer against the one below, Å, crystal frame.")
+        list[str] | None,
+        typer.Option(
+            metavar="X Y",
+            help="Slip of a layer against the one below, Å, in that one's crystal frame; once for every interface, or "
+            "again for each further one.",
+        ),
     ] = None,
-    slip_frac: Annotated[Pair | None, typer.Option(metavar="DA DB", help="The same in units of a and b.")] = None,
-    twist: Annotated[float, typer.Option(metavar="DEG", help="Of each layer against the one below.")] = 0.0,
-    layers: Annotated[int, typer.Option(min=1, max=MAX_LAYERS, metavar="N", help="Number of layers.")] = 2,
+    slip_frac: Annotated[list[str] | None, typer.Option(metavar="DA DB", help="The same in units of a and b.")] = None,
+    twist: Annotated[
+        list[float] | None, typer.Option(metavar="DEG", help="Of a layer against the one below; as often as --slip.")
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option(min=1, max=MAX_LAYERS, metavar="N", help="Number of layers; default: what was given, or 2."),
+    ] = None,
     pixel_size: Annotated[float, typer.Option(metavar="Å", help="Å per pixel.")] = 0.117,
     size: Annotated[str, typer.Option(metavar="N or ROWSxCOLS", help="Of the image, pixels.")] = "512",
     rotation: Annotated[float, typer.Option(metavar="DEG", help="Of the crystal in the image.")] = 0.0,
@@ -54,12 +66,12 @@ def simulate(
 
     import numpy as np
 
+    from picostem.cli.stacking import stack_of
     from picostem.physics import DEGREE
     from picostem.simulate import AcquisitionSettings, Microscope, simulate_stack, write_simulation
-    from picostem.structure import load_monolayer
+    from picostem.structure.materials import load_materials
 
-    layer = load_monolayer(material)
-    stack = _stack(layer, layers, slip, slip_frac, twist * DEGREE)
+    stack = stack_of(load_materials(material), layers, slip or [], slip_frac or [], twist or [])
     microscope = Microscope.from_lab_units(
         voltage_kV=voltage,
         semiangle_mrad=semiangle,
@@ -72,7 +84,7 @@ def simulate(
         source_fwhm_A=source_fwhm,
     )
     recording = AcquisitionSettings(dose=dose, read_noise=read_noise, jitter=jitter)
-    target = _target(out, layer.name)
+    target = _target(out, "-".join(dict.fromkeys(layer.monolayer.name for layer in stack.layers)))
     image, truth = simulate_stack(
         stack,
         microscope,
@@ -89,17 +101,6 @@ def simulate(
     truth["seeds"] = {"all": seed}
     tif, text = write_simulation(target.parent, target.stem, replace(image, path=target), truth)
     typer.echo(f"{tif}: {image.data.shape[0]} × {image.data.shape[1]} pixels; truth in {text}")
-
-
-def _stack(layer: Monolayer, count: int, slip: Pair | None, slip_frac: Pair | None, twist: float) -> Stack:
-    from picostem.structure import Stack
-
-    if slip is not None and slip_frac is not None:
-        raise UsageError("--slip and --slip-frac say the same thing: give one of them")
-    if count == 1 and (slip is not None or slip_frac is not None or twist):
-        raise UsageError("one layer has neither slip nor twist: leave them out, or ask for --layers 2")
-    vector = layer.cell.T @ slip_frac if slip_frac is not None else slip or (0.0, 0.0)
-    return Stack.of([layer] * count, [vector] * (count - 1), [twist] * (count - 1))
 
 
 def _shape(size: str) -> tuple[int, int]:

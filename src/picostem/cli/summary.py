@@ -9,10 +9,12 @@ import numpy as np
 
 from picostem.physics import DEGREE, KV, MRAD
 from picostem.report.contents import written_files
-from picostem.report.words import fixed, headline, with_error
+from picostem.report.quantities import degrees, fixed, strain_percent, with_error
+from picostem.report.registry import own_lattices
+from picostem.report.words import headline, symbol
 
 if TYPE_CHECKING:
-    from picostem.resolve.result import FittedMicroscope, Result
+    from picostem.resolve.result import Domain, FittedMicroscope, Interface, Result
 
 INDENT = "  "
 
@@ -21,7 +23,7 @@ def summarise(result: Result, file: Path, folder: Path | None) -> str:
     """The result of one file; `folder` is where its files are, None if none were written."""
     head = headline(result)
     lines = [f"{file}: {head.subject}", f"{head.finding} {head.fractions}", result.reason or "", "; ".join(head.facts)]
-    lines += [*_domains(result), *_orientation(result), *_pixel_size(result)]
+    lines += [*_strains(result), *_domains(result), *_orientation(result), *_pixel_size(result)]
     lines += [_microscope(result.microscope)] if result.microscope else []
     lines += [f"note: {note}" for note in result.image.notes]
     seconds = f"{result.seconds.get('total', 0.0):.1f} s"
@@ -30,14 +32,29 @@ def summarise(result: Result, file: Path, folder: Path | None) -> str:
 
 
 def _domains(result: Result) -> list[str]:
-    if result.map is None or len(result.map.domains) < 2:
-        return []
     return [
-        f"domain {i + 1}: {100 * domain.share:.0f} % of the windows, D = "
-        f"({fixed(domain.slip[0], 3)}, {fixed(domain.slip[1], 3)}) ± "
-        f"{float(np.sqrt(np.trace(domain.slip_covariance))):.3f} Å"
-        for i, domain in enumerate(result.map.domains)
+        f"domain {i + 1}{_of(result, interface)}: {100 * domain.share:.0f} % of the windows, "
+        f"{_value(result, interface, domain)}"
+        for interface, one in zip(result.interfaces, result.maps, strict=False)
+        for i, domain in enumerate(one.domains if len(one.domains) > 1 else ())
     ]
+
+
+def _of(result: Result, interface: Interface) -> str:
+    return "" if len(result.interfaces) == 1 else f" of layers {interface.lower} and {interface.upper}"
+
+
+def _value(result: Result, interface: Interface, domain: Domain) -> str:
+    if own_lattices(interface):
+        return f"{symbol(result, 'θ', interface)} = {degrees(domain.twist, domain.twist_sigma)}"
+    error = float(np.sqrt(np.trace(domain.slip_covariance)))
+    x, y = (fixed(float(v), 3) for v in domain.slip)
+    return f"{symbol(result, 'D', interface)} = ({x}, {y}) ± {error:.3f} Å"
+
+
+def _strains(result: Result) -> list[str]:
+    said = [(interface, strain_percent(interface)) for interface in result.interfaces]
+    return [f"strain{_of(result, interface)}: {strain}" for interface, strain in said if strain]
 
 
 def _orientation(result: Result) -> list[str]:
@@ -45,7 +62,10 @@ def _orientation(result: Result) -> list[str]:
         return []
     first = result.layers[0]
     hand = "mirrored" if first.mirrored else "not mirrored"
-    return [f"orientation: a at {fixed(first.rotation / DEGREE % 360, 2)}° from the rows, {hand}"]
+    turns = [f"{fixed(layer.rotation / DEGREE % 360, 2)}°" for layer in result.layers]
+    # Layers that lie alike are named once.
+    alike = len(set(turns)) == 1
+    return [f"orientation: a at {turns[0] if alike else ', '.join(turns)} from the rows, {hand}"]
 
 
 def _pixel_size(result: Result) -> list[str]:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from picostem.resolve.result import Result
 
 FILES = {
-    "map.parquet": "slip of every window with its covariance, for pandas, polars, DuckDB",
+    "map.parquet": "slip and twist of every window with their errors, for pandas, polars, DuckDB",
     "figure.png": "the figure above",
     "stack.cif": "the resolved model, one periodic cell",
     "stack.xyz": "the resolved model, a piece of some nm in layer 1's crystal frame",
@@ -22,7 +22,7 @@ FILES = {
 def written_files(result: Result) -> tuple[str, ...]:
     """Names of the files that a result is saved as."""
     absent = set()
-    if result.map is None or not result.interfaces:
+    if not result.maps:
         absent.add("map.parquet")
     if not result.layers:
         absent |= {"stack.cif", "stack.xyz"}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def plot(result: Result) -> Figure:
     """The figure as matplotlib's `Figure`, which Jupyter shows and which can be changed and saved."""
-    from picostem.report.sheet import draw
+    from picostem.report.layout import draw
 
     return draw(result)
 
@@ -26,7 +26,8 @@ def draw_picture(result: Result) -> tuple[Picture, int]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    from picostem.report.sheet import draw, headline_rows
+    from picostem.report.layout import draw
+    from picostem.report.sheet import headline_rows
 
     sheet = draw(result)
     canvas = FigureCanvasAgg(sheet)
@@ -47,5 +48,5 @@ def png_bytes(picture: Picture) -> bytes:
 def webp_bytes(picture: Picture, skipped_rows: int = 0) -> bytes:
     """The picture below some rows as a WebP file, a third of the size of the PNG."""
     stream = io.BytesIO()
-    picture.crop((0, skipped_rows, *picture.size)).save(stream, "WEBP", quality=90, method=1)
+    picture.crop((0, skipped_rows, *picture.size)).save(stream, "WEBP", quality=90, method=0)
     return stream.getvalue()

@@ -22,6 +22,9 @@ BLANK = "#E9ECEF"
 MAGNITUDE, SIGNED = "viridis", "RdBu_r"
 """Colour maps of lengths and of signed differences."""
 
+DIRECTIONS = ("#D98200", "#8FA03A", "#3FA7C4", "#2459C9", "#1B1464", "#5B1A4E")
+"""From +x counter-clockwise in equal steps, and round again."""
+
 DPI = 150
 
 FAMILY = "DejaVu Sans"

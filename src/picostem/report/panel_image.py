@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from picostem.physics import NM
 from picostem.report import palette
+from picostem.report.lettering import text_width
 from picostem.report.view import View
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from picostem.structure import Monolayer
 
 FloatArray = NDArray[np.float64]
+
+_LETTERS = 9.5
+"""Points."""
 
 RADIUS = 0.30
 """Å, with which an atom of the heaviest element is drawn."""
@@ -136,14 +140,17 @@ def key(ax: Axes, names: Sequence[str]) -> None:
     """The layers' colours, on dark ground in the upper right corner."""
     left, right = ax.get_xlim()
     top, step = max(ax.get_ylim()), 0.068 * (right - left)
-    # 0.021: width of a letter of this size over that of the panel.
-    width = (0.09 + 0.021 * max(map(len, names))) * (right - left)
+    # A little more than the text, in the panel's inches.
+    inches = ax.get_window_extent().width / palette.DPI
+    width = (0.095 + max(text_width(name, _LETTERS) for name in names) / inches) * (right - left)
     height = (len(names) + 0.4) * step
     ax.add_patch(Rectangle((right - width, top - height), width, height, fc="black", ec="none", alpha=0.6, zorder=3))
     for i, (name, colour) in enumerate(zip(names, palette.LAYERS, strict=False)):
         y = top - (i + 0.7) * step
         ax.scatter(right - width + 0.04 * (right - left), y, s=42, c=colour, ec="white", lw=0.6, zorder=4)
-        ax.text(right - width + 0.07 * (right - left), y, name, color="white", size=9.5, va="center_baseline", zorder=4)
+        ax.text(
+            right - width + 0.07 * (right - left), y, name, color="white", size=_LETTERS, va="center_baseline", zorder=4
+        )
 
 
 def _cell_within(layer: ResolvedLayer, extent: tuple[float, float, float, float]) -> FloatArray:

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.patches import Ellipse, Polygon
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from picostem.report import palette
 from picostem.report.panel_image import relative_radii
+from picostem.report.quantities import SUBSCRIPTS
+from picostem.structure import rotation_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -30,30 +33,59 @@ ATOM = 0.34
 _AROUND = np.stack(np.meshgrid(np.arange(-2, 4), np.arange(-2, 4)), axis=-1).reshape(-1, 1, 2)
 
 
-def draw_cell(ax: Axes, stack: Stack, interface: Interface | None, slip_map: SlipMap | None = None) -> None:
-    """The first two layers around one cell of the first, in the crystal frame; slips, ellipse and equivalents on top.
+def draw_cell(ax: Axes, stack: Stack, interfaces: Sequence[Interface], maps: Sequence[SlipMap] = ()) -> None:
+    """The layers around one cell of the first, in the crystal frame; slips, ellipses and equivalents on top.
 
-    Without an interface (a twist, where no slip is common) the cells are drawn from one corner, to show the angle.
+    Each slip starts where the layer below lies. The windows' slips and the equivalents are shown of a single interface.
     """
-    lower = stack.layers[0]
-    slips = np.zeros((1, 2)) if interface is None else np.vstack([interface.slip, *_domain_slips(slip_map)])
-    _frame(ax, np.vstack([_corners(lower, np.zeros(2)), slips]))
-    for layer, colour in zip(stack.layers[:2], palette.LAYERS, strict=False):
-        corner = np.zeros(2) if interface is None else np.array(layer.position)
+    first = stack.layers[0]
+    starts, slips = _chain(stack, interfaces)
+    ends = starts + slips
+    alone = maps[0] if len(interfaces) == len(maps) == 1 else None
+    _frame(ax, np.vstack([_corners(first.cell, np.zeros(2)), starts, ends, *_domain_slips(alone)]))
+    for index, (layer, colour) in enumerate(zip(stack.layers, palette.LAYERS, strict=False)):
+        corner = np.zeros(2) if index == 0 else ends[index - 1]
         _atoms(ax, layer, corner, colour)
-        line = "-" if layer is lower else (0, (4, 2))
-        ax.add_patch(Polygon(_corners(layer, corner), fc="none", ec=colour, lw=1.3, ls=line))
-    if interface is None:
-        return
-    fractions = interface.equivalents @ np.linalg.inv(lower.cell)
-    x, y = ((fractions - np.floor(fractions)) @ lower.cell).T
+        line = "-" if index == 0 else (0, (4, 2))
+        ax.add_patch(Polygon(_corners(first.cell, corner), fc="none", ec=colour, lw=1.3, ls=line))
+    if len(interfaces) == 1:
+        _equivalents(ax, interfaces[0], first.cell, alone)
+        for name, slip in _named_slips(interfaces[0], alone):
+            _arrow(ax, np.zeros(2), slip, name)
+    else:
+        for interface, start, slip in zip(interfaces, starts, slips, strict=True):
+            _arrow(ax, start, slip, "D" + f"{interface.lower}{interface.upper}".translate(SUBSCRIPTS))
+    for interface, end in zip(interfaces, ends, strict=True):
+        ax.add_patch(ellipse(end, interface.slip_covariance, fc=palette.INK, alpha=0.35))
+
+
+def draw_cells(ax: Axes, stack: Stack) -> None:
+    """The cells of layers with lattices of their own from one corner, in the crystal frame, to show the angle."""
+    outlines = [_corners(layer.cell, np.zeros(2)) for layer in stack.layers]
+    _frame(ax, np.vstack(outlines))
+    for index, (layer, shape, colour) in enumerate(zip(stack.layers, outlines, palette.LAYERS, strict=False)):
+        _atoms(ax, layer, np.zeros(2), colour)
+        ax.add_patch(Polygon(shape, fc="none", ec=colour, lw=1.6, ls="-" if index == 0 else (0, (4, 2))))
+
+
+def _chain(stack: Stack, interfaces: Sequence[Interface]) -> tuple[FloatArray, FloatArray]:
+    """Where each slip starts, and the slips, in the first layer's crystal frame, (interfaces, 2)."""
+    slips = [
+        rotation_matrix(stack.layers[interface.lower - 1].twist) @ interface.slip if index else interface.slip
+        for index, interface in enumerate(interfaces)
+    ]
+    ends = np.cumsum(slips, axis=0)
+    return np.vstack([np.zeros(2), ends[:-1]]), np.array(slips)
+
+
+def _equivalents(ax: Axes, interface: Interface, cell: FloatArray, slip_map: SlipMap | None) -> None:
+    """Circles where the same image would have its slip, within one cell, and dots of the windows."""
+    fractions = interface.equivalents @ np.linalg.inv(cell)
+    x, y = ((fractions - np.floor(fractions)) @ cell).T
     ax.scatter(x, y, s=30, c=palette.PAPER, edgecolors=palette.FAINT, linewidths=1.0)
     if slip_map is not None:
         x, y = slip_map.slip[slip_map.status == "ok"].T
         ax.scatter(x, y, s=2.5, c=palette.INK, alpha=0.35, linewidths=0)
-    for name, slip in _named_slips(interface, slip_map):
-        _arrow(ax, slip, name)
-    ax.add_patch(ellipse(interface.slip, interface.slip_covariance, fc=palette.INK, alpha=0.35))
 
 
 def _domain_slips(slip_map: SlipMap | None) -> list[FloatArray]:
@@ -69,8 +101,8 @@ def _named_slips(interface: Interface, slip_map: SlipMap | None) -> Iterator[tup
             yield name, slip
 
 
-def _corners(layer: Layer, corner: FloatArray) -> FloatArray:
-    a, b = layer.cell
+def _corners(cell: FloatArray, corner: FloatArray) -> FloatArray:
+    a, b = cell
     return np.asarray(corner + np.array([(0, 0), a, a + b, b]))
 
 
@@ -93,13 +125,16 @@ def _atoms(ax: Axes, layer: Layer, corner: FloatArray, colour: str) -> None:
     ax.scatter(x, y, s=size, c=colour, alpha=0.3, linewidths=0)
 
 
-def _arrow(ax: Axes, slip: FloatArray, name: str) -> None:
+def _arrow(ax: Axes, start: FloatArray, slip: FloatArray, name: str) -> None:
     style = {"arrowstyle": "-|>,head_width=0.26,head_length=0.5", "color": palette.INK, "lw": 1.8}
-    ax.annotate("", (float(slip[0]), float(slip[1])), (0, 0), arrowprops={**style, "shrinkA": 0, "shrinkB": 0})
+    ax.annotate("", tuple(start + slip), tuple(start), arrowprops={**style, "shrinkA": 0, "shrinkB": 0})
     # Beside the middle of the arrow, to its right as seen from its tail.
-    x, y = np.array([slip[1], -slip[0]]) / max(float(np.linalg.norm(slip)), 1e-6) * 9
+    away = 6 + 3 * len(name)
+    x, y = np.array([slip[1], -slip[0]]) / max(float(np.linalg.norm(slip)), 1e-6) * away
     letter: dict[str, Any] = {"weight": "bold", "size": 12, "ha": "center", "va": "center"}
-    ax.annotate(name, (slip[0] / 2, slip[1] / 2), (float(x), float(y)), textcoords="offset points", **letter)
+    glow = [withStroke(linewidth=2.5, foreground=palette.PAPER)]
+    place = (float(x), float(y))
+    ax.annotate(name, tuple(start + slip / 2), place, textcoords="offset points", path_effects=glow, **letter)
 
 
 def ellipse(centre: FloatArray, covariance: FloatArray, **style: Any) -> Ellipse:

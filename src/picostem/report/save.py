@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,19 +62,28 @@ def _write_data(result: Result, folder: Path) -> None:
 
         write_map(result, folder / "map.parquet")
     if "stack.cif" in names:
-        from picostem.report.stacking import crystal_piece, periodic_cell, resolved_stack
-        from picostem.structure import write_structure
-
-        stack = resolved_stack(result.layers)
-        try:
-            write_structure(periodic_cell(stack)[0], folder / "stack.cif")
-            write_structure(crystal_piece(stack), folder / "stack.xyz")
-        except OutputError as error:
-            # Its message names a folder that the user never sees.
-            raise error.__cause__ or error from None
+        _write_stack(result, folder)
     if "simulated.tif" in names:
         _write_simulated(result, folder / "simulated.tif")
     (folder / "result.json").write_bytes(_json_bytes(result))
+
+
+def _write_stack(result: Result, folder: Path) -> None:
+    """The resolved model: a cell, with what it is in a comment, and a piece."""
+    from picostem.report.stacking import cell_model, crystal_piece, resolved_stack
+    from picostem.structure import write_structure
+
+    stack = resolved_stack(result.layers)
+    cell, path = cell_model(stack), folder / "stack.cif"
+    try:
+        write_structure(cell.atoms, path)
+        write_structure(crystal_piece(stack), folder / "stack.xyz")
+    except OutputError as error:
+        # Its message names a folder that the user never sees.
+        raise error.__cause__ or error from None
+    # CIF is plain ASCII.
+    comment = f"# picostem: {cell.note}".replace("°", " deg").encode("ascii", "replace")
+    path.write_bytes(comment + b"\n" + path.read_bytes())
 
 
 def _write_pictures(result: Result, folder: Path) -> None:
@@ -81,8 +91,11 @@ def _write_pictures(result: Result, folder: Path) -> None:
     from picostem.report.page import render_page
 
     picture, headline = draw_picture(result)
-    (folder / "figure.png").write_bytes(png_bytes(picture))
-    (folder / "report.html").write_text(render_page(result, webp_bytes(picture, headline)), "utf-8", "replace")
+    with ThreadPoolExecutor(1) as beside:  # the encoders let go of the interpreter
+        png = beside.submit(png_bytes, picture)
+        page = render_page(result, webp_bytes(picture, headline))
+        (folder / "figure.png").write_bytes(png.result())
+    (folder / "report.html").write_text(page, "utf-8", "replace")
 
 
 def _write_simulated(result: Result, path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from picostem.errors import UsageError
+from picostem.errors import StructureError, UsageError
+from picostem.physics import DEGREE
 from picostem.structure import Layer, Stack
+from picostem.structure.supercell import commensurate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 
 PIECE = 40.0
 """Å, side of the finite piece: several cells of any layer, few enough atoms (some thousands) for any viewer."""
+
+MAX_ATOMS, MAX_STRAIN = 1500, 0.01
+"""Of a supercell: what electronic-structure programs can take, and a mismatch that both layers can share."""
 
 GAP = 10.0
 """Å of empty space around a piece that stands in a cell, so that nobody takes the cell for the crystal's."""
@@ -47,12 +54,40 @@ def crystal_piece(stack: Stack, side: float = PIECE) -> Atoms:
     return stack.atoms(extent=(side, side))
 
 
-def periodic_cell(stack: Stack) -> tuple[Atoms, bool]:
-    """One cell of the stack and True, or a piece in empty space and False if the layers share no lattice."""
+@dataclass(frozen=True)
+class CellModel:
+    """The model as one cell of a file, and what it is, in words."""
+
+    atoms: Atoms
+    note: str
+
+
+@lru_cache(maxsize=4)
+def cell_model(stack: Stack) -> CellModel:
+    """One cell of the stack, a supercell that two twisted layers share, or else a piece in empty space."""
     try:
-        return stack.unit_cell(), True
+        return CellModel(stack.unit_cell(), "one periodic cell")
     except UsageError:
-        piece = crystal_piece(stack)
-        piece.center(vacuum=GAP)
-        piece.set_celldisp((0.0, 0.0, 0.0))
-        return piece, False
+        pass
+    if len(stack.layers) == 2:
+        try:
+            return _supercell(stack)
+        except StructureError:
+            pass
+    piece = crystal_piece(stack)
+    piece.center(vacuum=GAP)
+    piece.set_celldisp((0.0, 0.0, 0.0))
+    why = f"no common cell of up to {MAX_ATOMS} atoms was found" if len(stack.layers) == 2 else "no common lattice"
+    return CellModel(piece, f"a piece in empty space: the layers have {why}")
+
+
+def _supercell(stack: Stack) -> CellModel:
+    lower, upper = stack.layers
+    cell = commensurate(lower.monolayer, upper.monolayer, upper.twist, max_strain=MAX_STRAIN, max_atoms=MAX_ATOMS)
+    off = abs(cell.twist - upper.twist) / DEGREE
+    strain = 100 * float(np.abs(cell.strain).max())
+    note = (
+        f"a periodic supercell of {cell.count} atoms with a twist of {cell.twist / DEGREE:.3f}°, {off:.3f}° off, and a "
+        f"mismatch of {strain:.2f} %, which each layer takes half of"
+    )
+    return CellModel(cell.stack_atoms(upper.position, spacing=upper.z), note)

@@ -1,4 +1,4 @@
-"""The map as a table: one row per window, in the columns that `picostem.result/1` lays down."""
+"""The map as a table: one row per window and interface, in the columns that `picostem.result/1` lays down."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from picostem.physics import DEGREE
 from picostem.resolve.result import SCHEMA
@@ -17,16 +18,19 @@ if TYPE_CHECKING:
     from picostem.resolve.result import Interface, Result, SlipMap
     from picostem.structure.monolayer import Monolayer
 
+FloatArray = NDArray[np.float64]
+
 
 def map_columns(slip_map: SlipMap, interface: Interface, lower: Monolayer) -> dict[str, Any]:
-    """Columns of map.parquet, each of shape (windows,).
+    """Columns of map.parquet for one interface, each of shape (windows,).
 
-    Slips are in the lower layer's crystal frame, in Å and in units of its cell vectors. The twist is the interface's:
-    within a window it is held fixed.
+    Slips are in the lower layer's crystal frame, in Å and in units of its cell vectors; so are strains. Where the
+    layers share a lattice the twist is the interface's, and exact.
     """
     count = len(slip_map)
     fractions = slip_map.slip @ np.linalg.inv(lower.cell)
     covariance = slip_map.covariance
+    strain = np.full((count, 2, 2), np.nan) if slip_map.strain is None else slip_map.strain
     return {
         "row": slip_map.row,
         "col": slip_map.col,
@@ -40,15 +44,22 @@ def map_columns(slip_map: SlipMap, interface: Interface, lower: Monolayer) -> di
         "cov_xx_A2": covariance[:, 0, 0],
         "cov_xy_A2": covariance[:, 0, 1],
         "cov_yy_A2": covariance[:, 1, 1],
-        "twist_deg": np.full(count, interface.twist / DEGREE),
-        "twist_sigma_deg": np.full(count, interface.twist_sigma / DEGREE),
+        "twist_deg": _degrees(slip_map.twist, interface.twist, count),
+        "twist_sigma_deg": _degrees(slip_map.twist_sigma, interface.twist_sigma, count),
+        "strain_xx": strain[:, 0, 0],
+        "strain_yy": strain[:, 1, 1],
+        "strain_xy": strain[:, 0, 1],
         "chi2": slip_map.chi2,
         "status": slip_map.status,
     }
 
 
+def _degrees(windows: FloatArray | None, interface: float, count: int) -> FloatArray:
+    return (np.full(count, interface) if windows is None else windows) / DEGREE
+
+
 def write_map(result: Result, path: Path) -> None:
-    """Write map.parquet of a result that has a map; numbers that are not finite become nulls.
+    """Write map.parquet of a result that has a map, interface after interface; what is not finite becomes null.
 
     The file's metadata hold the schema, the version and the settings (JSON) under `picostem.schema`,
     `picostem.version` and `picostem.settings`.
@@ -56,9 +67,11 @@ def write_map(result: Result, path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    assert result.map is not None
-    interface = result.interfaces[0]
-    columns = map_columns(result.map, interface, result.layers[interface.lower - 1].monolayer)
+    tables = [
+        map_columns(one, interface, result.layers[interface.lower - 1].monolayer)
+        for one, interface in zip(result.maps, result.interfaces, strict=True)
+    ]
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
     arrays = {name: pa.array(values, mask=_missing(values)) for name, values in columns.items()}
     metadata = {
         "picostem.schema": SCHEMA,

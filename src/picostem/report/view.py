@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from picostem.report.registry import own_lattices
+
 if TYPE_CHECKING:
     from picostem.resolve.result import Result
 
@@ -90,18 +92,27 @@ def whole(result: Result, data: FloatImage | None = None) -> View:
 def detail_of(result: Result) -> tuple[FloatArray, float]:
     """Centre and side of the part worth a closer look: near the image centre, where the resolved stacking holds.
 
-    Of the windows that are ok, the one that is nearest to the centre counts, if its slip is the interface's within
-    five standard deviations and a tenth of an Å.
+    Of the windows that are ok, the one nearest to the centre counts whose slips are the interfaces' within five
+    standard deviations and a tenth of an Å; layers with lattices of their own have no common slip.
     """
     side = CELLS_SHOWN * max(math.sqrt(abs(float(np.linalg.det(layer.rows)))) for layer in result.layers)
     centre = np.zeros(2)
-    if result.map is not None and result.interfaces:
-        deviation = np.linalg.norm(result.map.slip - result.interfaces[0].slip, axis=1)
-        allowed = 5 * np.sqrt(np.trace(result.map.covariance, axis1=1, axis2=2)) + 0.1
-        good = np.flatnonzero((result.map.status == "ok") & (deviation < allowed))
-        if len(good):
-            centre = result.map.position[good[np.linalg.norm(result.map.position[good], axis=1).argmin()]]
+    good = _as_resolved(result)
+    if len(good):
+        position = result.maps[0].position[good]
+        centre = position[np.linalg.norm(position, axis=1).argmin()]
     return centre, side
+
+
+def _as_resolved(result: Result) -> NDArray[np.intp]:
+    """Windows in which every interface is as the result says."""
+    good = np.ones(len(result.maps[0]) if result.maps else 0, dtype=bool)
+    for interface, one in zip(result.interfaces, result.maps, strict=False):
+        good &= one.status == "ok"
+        if not own_lattices(interface):
+            allowed = 5 * np.sqrt(np.trace(one.covariance, axis1=1, axis2=2)) + 0.1
+            good &= np.linalg.norm(one.slip - interface.slip, axis=1) < allowed
+    return np.flatnonzero(good)
 
 
 def grey_limits(data: FloatImage) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""A result in words: numbers with their errors, the headline, and what the verdict means."""
+"""A result in words: what it is of, the headline, and what is undecided."""
 
 from __future__ import annotations
 
@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from picostem.physics import DEGREE
+from picostem.physics import DEGREE, NM
+from picostem.report.quantities import (
+    SUBSCRIPTS,
+    decimals,
+    fixed,
+    formula,
+    slip_cartesian,
+    slip_fractions,
+    twist_degrees,
+)
+from picostem.report.registry import antiparallel, moire_period, own_lattices
+from picostem.structure import material_names
 
 if TYPE_CHECKING:
     from picostem.resolve.result import Interface, Result
 
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_ODDS = 1000.0
+"""Largest odds that are told as such."""
 
 
 @dataclass(frozen=True)
@@ -28,156 +40,120 @@ class Headline:
     facts: tuple[str, ...]
 
 
-def formula(name: str) -> str:
-    """A chemical formula with its subscripts; any other name as it is."""
-    return name.translate(_SUBSCRIPTS) if re.fullmatch(r"([A-Z][a-z]?\d*)+", name) else name
+def other_twists(result: Result, interface: Interface) -> str:
+    """`also 45.897° (odds 1 : 3)`: the twists that the image does not exclude; empty if there are none."""
+    if not len(interface.twist_alternatives):
+        return ""
+    said = []
+    for twist in interface.twist_alternatives:
+        text = fixed(float(twist) / DEGREE, decimals(interface.twist_sigma / DEGREE)) + "°"
+        odds = _odds(result, float(twist))
+        said.append(text if odds is None else f"{text} (odds {odds})")
+    return "also " + " or ".join(said)
 
 
-def decimals(sigma: float) -> int:
-    """Decimal places that an error asks for: two digits of it up to 35, one beyond (the rule of the PDG)."""
-    if not (math.isfinite(sigma) and sigma > 0):
-        return 3
-    exponent = math.floor(math.log10(sigma))
-    # 3.55: what the rule rounds to 35.
-    return max(0, -exponent + (1 if sigma / 10**exponent < 3.55 else 0))
-
-
-def fixed(value: float, places: int) -> str:
-    """A number with so many decimals and a proper minus sign; no sign on zero."""
-    text = f"{value:.{places}f}"
-    return text.replace("-", "−") if float(text) else text.lstrip("-")
-
-
-def with_error(value: float, sigma: float, places: int | None = None) -> str:
-    """`1.234 ± 0.005`; without the error where there is none."""
-    places = decimals(sigma) if places is None else places
-    if not (math.isfinite(sigma) and sigma > 0):
-        return fixed(value, places)
-    return f"{fixed(value, places)} ± {sigma:.{places}f}"
-
-
-def in_brackets(value: float, sigma: float) -> str:
-    """`1.234(5)`: the error in units of the last digit."""
-    places = decimals(sigma)
-    if not (math.isfinite(sigma) and sigma > 0):
-        return fixed(value, places)
-    digits = round(sigma * 10**places)
-    return f"{fixed(value, places)}({digits})"
-
-
-def slip_cartesian(interface: Interface) -> str:
-    """`(0.620 ± 0.004, 1.250 ± 0.005) Å`."""
-    sigma = np.sqrt(np.diag(interface.slip_covariance))
-    places = max(decimals(float(s)) for s in sigma)
-    x, y = (with_error(float(v), float(s), places) for v, s in zip(interface.slip, sigma, strict=True))
-    return f"({x}, {y}) Å"
-
-
-def slip_fractions(interface: Interface, cell: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> str:
-    """`0.2047(9) a + 0.2193(8) b`, a and b the rows of `cell`."""
-    inverse = np.linalg.inv(cell)
-    sigma = np.sqrt(np.diag(inverse.T @ interface.slip_covariance @ inverse))
-    first, second = (in_brackets(abs(float(v)), float(s)) for v, s in zip(interface.slip_frac, sigma, strict=True))
-    signs = ["−" if v < 0 else "+" for v in interface.slip_frac]
-    return f"{'−' if signs[0] == '−' else ''}{first} a {signs[1]} {second} b"
-
-
-def twist_degrees(interface: Interface) -> str:
-    """`4.200° ± 0.012°`."""
-    sigma = interface.twist_sigma / DEGREE
-    text = fixed(interface.twist / DEGREE, decimals(sigma)) + "°"
-    return f"{text} ± {sigma:.{decimals(sigma)}f}°" if sigma > 0 else text
+def _odds(result: Result, twist: float) -> str | None:
+    """`1 : 3` of another twist against the stated one, exp(-delta chi²/2); None if no reading is `twist 45.9°`."""
+    if result.quality is None:
+        return None
+    for other in result.quality.alternatives:
+        named = re.search(r"twist\D*(\d+(?:\.\d+)?)\s*°", other.hypothesis)
+        # 0.06°: as many digits as such a name gives.
+        if named and abs(float(named.group(1)) - abs(twist / DEGREE)) < 0.06:
+            ratio = math.exp(min(abs(other.delta_chi2) / 2, 50.0))
+            shown = f"{ratio:.0f}" if ratio >= 9.5 else f"{ratio:.1f}".removesuffix(".0")
+            shown = shown if ratio < _ODDS else f"{_ODDS:.0f}"
+            return f"1 : {shown}" if other.delta_chi2 >= 0 else f"{shown} : 1"
+    return None
 
 
 def specimen(result: Result) -> str:
     """`ReS₂ bilayer`, `MoS₂ / WSe₂ bilayer`, or the material that was looked for."""
-    # A material given by its file goes by the file's name.
-    names = [formula(layer.monolayer.name) for layer in result.layers] or [formula(Path(result.settings.material).name)]
-    kind = {1: "monolayer", 2: "bilayer", 3: "trilayer"}.get(len(result.layers), f"stack of {len(names)} layers")
-    if not result.layers:
-        return names[0]
+    names = [formula(layer.monolayer.name) for layer in result.layers]
+    kind = {1: "monolayer", 2: "bilayer", 3: "trilayer"}.get(len(names), f"stack of {len(names)} layers")
+    if not names:
+        return looked_for(result.settings.material)
     return f"{names[0] if len(set(names)) == 1 else ' / '.join(names)} {kind}"
+
+
+def looked_for(material: str) -> str:
+    """`ReS₂`, `MoS₂ / WSe₂`; a material given by its file goes by the file's name."""
+    pieces = material.split("/")
+    # Folders are not named as formulas or materials are.
+    if all(formula(piece) != piece or piece in material_names() for piece in pieces):
+        return " / ".join(formula(piece) for piece in pieces)
+    return formula(Path(material).name)
 
 
 def headline(result: Result) -> Headline:
     """The headline of any verdict."""
     subject, facts = specimen(result), _facts(result)
-    if result.verdict == "slip" and result.interfaces:
-        cells = [result.layers[i.lower - 1].monolayer.cell for i in result.interfaces]
-        finding = ";  ".join(f"{_symbol(result, 'D', i)} = {slip_cartesian(i)}" for i in result.interfaces)
-        fractions = ";  ".join(slip_fractions(i, cell) for i, cell in zip(result.interfaces, cells, strict=True))
-        return Headline(subject, finding, "= " + fractions, facts)
-    if result.verdict == "twist" and result.interfaces:
-        finding = ";  ".join(f"{_symbol(result, 'θ', i)} = {twist_degrees(i)}" for i in result.interfaces)
-        return Headline(f"Twisted {subject}", finding, "", facts)
+    if result.verdict in ("slip", "twist") and result.interfaces:
+        finding = ";  ".join(_finding(result, interface) for interface in result.interfaces)
+        return Headline(subject, finding, _below(result), facts)
     return Headline(subject, "not resolved" if result.verdict == "unresolved" else "", "", facts)
 
 
-def _symbol(result: Result, letter: str, interface: Interface) -> str:
-    return letter if len(result.interfaces) == 1 else f"{letter}{str(interface.lower).translate(_SUBSCRIPTS)}"
+def _finding(result: Result, interface: Interface) -> str:
+    alone = len(result.interfaces) == 1
+    if own_lattices(interface):
+        return ("twisted " if alone else f"{symbol(result, 'θ', interface)} = ") + twist_degrees(interface)
+    hand = "antiparallel (H), " if antiparallel(interface) else ""
+    return f"{hand}{symbol(result, 'D', interface)} = {slip_cartesian(interface)}"
+
+
+def _below(result: Result) -> str:
+    """The second line: slips in units of a and b, moiré periods and twists that are not excluded."""
+    said = []
+    for interface in result.interfaces:
+        if own_lattices(interface):
+            period = moire_period(result, interface)
+            said.append(f"moiré period {period / NM:.2f} nm" if math.isfinite(period) else "no moiré")
+            said += filter(None, [other_twists(result, interface)])
+        else:
+            name = "" if len(result.interfaces) == 1 else symbol(result, "D", interface) + " "
+            cell = result.layers[interface.lower - 1].monolayer.cell
+            said.append(f"{name}= {slip_fractions(interface, cell)}")
+    return ";  ".join(said)
+
+
+def symbol(result: Result, letter: str, interface: Interface) -> str:
+    """`D`, or `D₁₂` where there are more interfaces than one."""
+    number = f"{interface.lower}{interface.upper}".translate(SUBSCRIPTS)
+    return letter if len(result.interfaces) == 1 else letter + number
 
 
 def _facts(result: Result) -> tuple[str, ...]:
-    facts = []
-    if result.verdict == "slip" and result.interfaces:
-        interface = result.interfaces[0]
-        facts.append(f"error {interface.slip_sigma:.4f} Å (1σ), bound {interface.slip_bound:.4f} Å")
+    facts = _errors(result) if result.verdict in ("slip", "twist") else []
     if result.quality is not None:
         facts.append(f"χ² {result.quality.chi2_reduced:.2f} per degree of freedom")
         facts.append(f"{100 * result.quality.explained:.1f} % of the Bragg power explained")
     if result.map is not None:
         ok = int(np.count_nonzero(result.map.status == "ok"))
-        facts.append(f"{ok} of {len(result.map)} windows of {result.map.window / 10:.3g} nm")
+        facts.append(f"{ok} of {len(result.map)} windows of {result.map.window / NM:.3g} nm")
     return tuple(facts)
 
 
-def status_counts(result: Result) -> dict[str, int]:
-    """How many windows of the map have each status, the most frequent first."""
-    if result.map is None:
+def _errors(result: Result) -> list[str]:
+    """Error and bound of slips and of twists; of several interfaces in their order."""
+    facts = []
+    for own, unit in ((False, " Å"), (True, "°")):
+        group = [interface for interface in result.interfaces if own_lattices(interface) == own]
+        sigmas = [i.twist_sigma / DEGREE if own else i.slip_sigma for i in group]
+        bounds = [i.twist_bound / DEGREE if own else i.slip_bound for i in group]
+        if group:
+            error, bound = (", ".join(f"{value:.4f}" for value in values) for values in (sigmas, bounds))
+            facts.append(f"error {error}{unit} (1σ)" + (f", bound {bound}{unit}" if all(bounds) else ""))
+    return facts
+
+
+def status_counts(result: Result, index: int = 0) -> dict[str, int]:
+    """How many windows of a map have each status, the most frequent first."""
+    if index >= len(result.maps):
         return {}
-    names, counts = np.unique(result.map.status, return_counts=True)
+    names, counts = np.unique(result.maps[index].status, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return {str(names[i]): int(counts[i]) for i in order}
-
-
-def meaning(result: Result) -> list[str]:
-    """What the verdict says and what it leaves open, in sentences."""
-    if result.verdict == "slip" and result.interfaces:
-        return [sentence for i in result.interfaces for sentence in _slip_meaning(result, i)]
-    if result.verdict == "twist" and result.interfaces:
-        return [sentence for i in result.interfaces for sentence in _twist_meaning(result, i)]
-    return [result.reason[:1].upper() + result.reason[1:].rstrip(".") + "."] if result.reason else []
-
-
-def _slip_meaning(result: Result, interface: Interface) -> list[str]:
-    length = float(np.linalg.norm(interface.slip))
-    said = [
-        f"Layer {interface.upper} is shifted against layer {interface.lower} by {length:.3f} Å; the components are "
-        f"along layer {interface.lower}'s a and across it."
-    ]
-    others = len(interface.equivalents) - 1
-    if others > 0:
-        noun = "one other slip gives" if others == 1 else f"{others} other slips give"
-        said.append(
-            f"In projection, {noun} the same image, because the layers can be exchanged or seen through the crystal's "
-            "symmetry; the shortest of them stands for all."
-        )
-    else:
-        said.append("No other slip gives the same image.")
-    ratio = interface.slip_sigma / interface.slip_bound if interface.slip_bound > 0 else math.nan
-    if math.isfinite(ratio):
-        said.append(f"Its error is {ratio:.2g} times the least that the electrons counted allow (Cramér-Rao bound).")
-    if result.map is not None and len(result.map.domains) > 1:
-        said.append(f"The image holds {len(result.map.domains)} domains of different stacking; they are listed below.")
-    return said
-
-
-def _twist_meaning(result: Result, interface: Interface) -> list[str]:
-    return [
-        f"Layer {interface.upper} is turned against layer {interface.lower} by {twist_degrees(interface)}, "
-        "counter-clockwise as seen in the crystal frame.",
-        "Lattices that are turned against each other have no common slip: the registry changes from place to place.",
-    ]
 
 
 def printable(text: str) -> str:

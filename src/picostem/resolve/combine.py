@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from picostem.resolve.estimate import Fit, Observation, State, choose, fit_common, fit_windows
+from picostem.resolve.estimate import Fit, Observation, State, choose, fit_common
 from picostem.resolve.evidence import gather, tile_starts
-from picostem.resolve.interface import aligned
-from picostem.resolve.orient import TILES, Setting, exchanged
-from picostem.resolve.search import coarse_search
-from picostem.structure.equivalence import SlipEquivalence
+from picostem.resolve.model import StackModel
+from picostem.resolve.orient import TILES, Setting, reordered
+from picostem.resolve.search import fit_each
 
 FloatArray = NDArray[np.float64]
 
@@ -23,69 +22,90 @@ HOMOGENEOUS = 2.0  # chi² per added slip that one slip for all tiles may cost w
 
 @dataclass(frozen=True)
 class CommonSlip:
-    """The slip of an image.
+    """The slips of an image, one for each of its s interfaces.
 
     Attributes:
         fit: the joint fit, with one slip if the stacking is uniform, one per tile otherwise.
-        slip: Å, crystal frame, of the model's layer order.
-        covariance: Å², of a uniform slip from the Fisher information only, otherwise of the mean with its spread.
-        bound: square root of the trace of the Fisher information's inverse, Å.
-        spread: rms deviation of the tiles' slips from it beyond their errors, Å.
-        opposite_order: chi² that the opposite order of the layers costs.
+        slip: Å, crystal frame, of the model's layer order, shape (s, 2).
+        covariance: Å², of a uniform slip from the Fisher information only, otherwise of the mean with its spread,
+            shape (2s, 2s).
+        bound: square root of the trace of the Fisher information's inverse, Å, shape (s,).
+        spread: rms deviation of the tiles' slips from it beyond their errors, Å, shape (s,).
+        other_orders: chi² that other orders of like layers cost; nan where the stacking varies.
         origin: of layer 1 in the tile nearest to the centre, fractions.
     """
 
     fit: Fit
     slip: FloatArray
     covariance: FloatArray
-    bound: float
-    spread: float
-    opposite_order: float
+    bound: FloatArray
+    spread: FloatArray
+    other_orders: dict[tuple[int, ...], float]
     origin: FloatArray
 
 
-def common_slip(
-    data: NDArray[np.float32], setting: Setting, domain_slip: FloatArray, equivalence: SlipEquivalence
-) -> CommonSlip:
+def common_slip(data: NDArray[np.float32], setting: Setting, domain_slip: FloatArray) -> CommonSlip:
     """Joint fit of all tiles whose slip is that of the domain, up to smooth variation.
 
     Args:
         data: image with its mean subtracted.
-        domain_slip: Å, crystal frame.
-        equivalence: in a fixed frame.
+        domain_slip: Å, crystal frame, shape (s, 2).
     """
-    observation, centres, state = _tiles(data, setting)
-    cell = setting.model.cell
-    near, signs = aligned(state.slips[:, 0] @ cell, domain_slip, equivalence)
-    majority = 1.0 if np.sum(signs) >= 0 else -1.0
-    if len(equivalence.operations) > 1:
-        state = choose(signs != majority, exchanged(state), state)
-    target = near if majority > 0 else -near
-    state = replace(state, slips=(target @ np.linalg.inv(cell))[:, None])
-    members = np.linalg.norm(target - majority * domain_slip, axis=1) < REACH
-    observation, centres, state = observation.take(members), centres[members], state.take(members)
+    model, cell = setting.model, setting.model.cell
+    observation, centres, state = _members(model, *_tiles(data, setting), domain_slip)
     overlap = _overlap(centres, setting.window)
-    local = fit_common(setting.model, observation, state, common_slip=False)
-    slips = local.state.slips[:, 0] @ cell
-    covariances = cell.T @ local.slip_covariance[:, :2, :2] @ cell
+    local = fit_common(model, observation, state, common_slip=False)
+    slips = (local.state.slips @ cell).reshape(len(centres), -1)
+    covariances = model.to_angstrom(local.slip_covariance)
     mean, spread = _mean_and_spread(slips, covariances)
-    start = replace(local.state, slips=np.tile(mean @ np.linalg.inv(cell), (len(slips), 1, 1)))
-    joint = fit_common(setting.model, observation, start, common_slip=True)
+    start = replace(local.state, slips=np.tile(mean.reshape(-1, 2) @ np.linalg.inv(cell), (len(slips), 1, 1)))
+    joint = fit_common(model, observation, start, common_slip=True)
     nearest = int(np.argmin(np.linalg.norm(centres, axis=1)))
     cost = (joint.cost - local.cost) / max(local.chi2_reduced, 1.0)
-    if cost < HOMOGENEOUS * 2 * len(slips):
-        opposite = fit_common(setting.model, observation, exchanged(joint.state), common_slip=True)
-        if opposite.cost < joint.cost:
-            joint, opposite = opposite, joint
-        gap = min(opposite.cost - joint.cost, setting.twin.cost if setting.twin else np.inf)
-        covariance = cell.T @ joint.slip_covariance[0][:2, :2] @ cell * overlap
-        slip = joint.state.slips[0, 0] @ cell
-        bound = float(np.sqrt(np.trace(covariance)))
-        return CommonSlip(joint, slip, covariance, bound, 0.0, gap, joint.state.origin[nearest])
+    if cost < HOMOGENEOUS * slips.size:
+        joint, others = _best_order(setting, observation, joint)
+        covariance = model.to_angstrom(joint.slip_covariance[0]) * overlap
+        slip = joint.state.slips[0] @ cell
+        return CommonSlip(
+            joint, slip, covariance, _bounds(covariance), 0.0 * spread, others, joint.state.origin[nearest]
+        )
     fisher = np.linalg.inv(np.linalg.inv(covariances).sum(axis=0)) * overlap
-    of_mean = fisher + np.eye(2) * spread**2 / (2 * len(slips))
-    bound = float(np.sqrt(np.trace(fisher)))
-    return CommonSlip(local, mean, of_mean, bound, spread, np.nan, local.state.origin[nearest])
+    of_mean = fisher + np.diag(np.repeat(spread, 2) ** 2) / (2 * len(slips))
+    unknown = {tuple(order.tolist()): np.nan for order in model.stackings.orders[1:]}
+    return CommonSlip(
+        local, mean.reshape(-1, 2), of_mean, _bounds(fisher), spread, unknown, local.state.origin[nearest]
+    )
+
+
+def _best_order(setting: Setting, observation: Observation, joint: Fit) -> tuple[Fit, dict[tuple[int, ...], float]]:
+    """The fit in the order of like layers that suits all tiles best, and what the others, seen from it, cost."""
+    model, orders = setting.model, setting.model.stackings.orders
+    starts = [reordered(model, joint.state, order)[1] for order in orders[1:]]
+    fits = [joint, *(fit_common(model, observation, start, common_slip=True) for start in starts)]
+    best = int(np.argmin([fit.cost for fit in fits]))
+    back = np.argsort(orders[best])
+    costs = {tuple(back[order].tolist()): fit.cost - fits[best].cost for order, fit in zip(orders, fits, strict=True)}
+    upside_down = tuple(range(model.layer_count)[::-1])
+    if setting.twin is not None and upside_down in costs:
+        costs[upside_down] = min(costs[upside_down], setting.twin.cost)
+    return fits[best], {order: cost for order, cost in costs.items() if order != tuple(range(model.layer_count))}
+
+
+def _members(
+    model: StackModel, observation: Observation, centres: FloatArray, state: State, domain_slip: FloatArray
+) -> tuple[Observation, FloatArray, State]:
+    """The tiles near the domain's stacking, all in the order of like layers that most of them have."""
+    stackings, cell = model.stackings, model.cell
+    near, order = stackings.aligned(state.slips @ cell, domain_slip)
+    commonest = np.bincount(order).argmax()
+    back = np.argsort(stackings.orders[commonest])
+    for k in np.unique(order[order != commonest]):
+        moved = reordered(model, state, stackings.orders[k][back])[1]
+        state = choose(order == k, moved, state)
+    target = np.linalg.inv(stackings.matrices[commonest]) @ near
+    state = replace(state, slips=target @ np.linalg.inv(cell))
+    members = np.linalg.norm(near - domain_slip, axis=2).max(axis=1) < REACH
+    return observation.take(members), centres[members], state.take(members)
 
 
 def _tiles(data: NDArray[np.float32], setting: Setting) -> tuple[Observation, FloatArray, State]:
@@ -96,9 +116,7 @@ def _tiles(data: NDArray[np.float32], setting: Setting) -> tuple[Observation, Fl
         return evidence.observation, evidence.harmonics.centres, setting.fit.state
     evidence = gather(data, setting.noise, setting.lattice, setting.window, starts, evidence.whitener)
     microscope = setting.fit.state.microscope
-    search = coarse_search(setting.model, microscope, evidence.harmonics.amplitudes, evidence.noise_power)
-    start = search.state(microscope, search.explained.argmax(axis=1), setting.model.layer_count - 1)
-    fit = fit_windows(setting.model, evidence.observation, start, setting.fit.microscope_covariance)
+    fit = fit_each(setting.model, evidence, microscope, setting.fit.microscope_covariance)
     # a window without crystal has no scale; it must not hold up the joint fit
     there = fit.state.scale > 0.5 * np.median(fit.state.scale)
     return evidence.observation.take(there), evidence.harmonics.centres[there], fit.state.take(there)
@@ -113,9 +131,13 @@ def _overlap(centres: FloatArray, window: int) -> float:
     return float(np.prod(np.maximum(shares, 1.0)))
 
 
-def _mean_and_spread(slips: FloatArray, covariances: FloatArray) -> tuple[FloatArray, float]:
-    """Weighted mean, and the rms scatter that the covariances do not account for."""
+def _mean_and_spread(slips: FloatArray, covariances: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Weighted mean (2s,), and of each slip the rms scatter that the covariances do not account for, (s,)."""
     weights = np.linalg.inv(covariances)
     mean = np.linalg.solve(weights.sum(axis=0), np.einsum("wij,wj->i", weights, slips))
-    scatter = np.mean(np.sum((slips - mean) ** 2, axis=1)) - np.mean(np.trace(covariances, axis1=1, axis2=2))
-    return mean, float(np.sqrt(max(scatter, 0.0)))
+    excess = np.mean((slips - mean) ** 2 - np.einsum("wii->wi", covariances), axis=0)
+    return mean, np.sqrt(np.maximum(excess.reshape(-1, 2).sum(axis=1), 0.0))
+
+
+def _bounds(covariance: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt(np.diag(covariance).reshape(-1, 2).sum(axis=1)))

@@ -334,6 +334,26 @@ def _relax(
     return state, normal
 
 
+def better_of(fit: Fit, new: Fit, index: NDArray[np.bool_]) -> Fit:
+    """The fit with the windows at `index` taken from `new`, which holds those alone, where that fits better."""
+    better = new.chi2 < fit.chi2[index]
+    where = np.nonzero(index)[0][better]
+
+    def merged(old: FloatArray, other: FloatArray) -> FloatArray:
+        values = old.copy()
+        values[where] = other[better]
+        return values
+
+    state = replace(
+        fit.state,
+        scale=merged(fit.state.scale, new.state.scale),
+        origin=merged(fit.state.origin, new.state.origin),
+        slips=merged(fit.state.slips, new.state.slips),
+    )
+    covariance = merged(fit.slip_covariance, new.slip_covariance)
+    return replace(fit, state=state, slip_covariance=covariance, chi2=merged(fit.chi2, new.chi2))
+
+
 def choose(better: NDArray[np.bool_], new: State, old: State) -> State:
     """The windows' own parameters from `new` where `better`, from `old` elsewhere; the microscope is `old`'s."""
     return replace(

@@ -13,8 +13,8 @@ from skimage.measure import find_contours
 from picostem.resolve.evidence import harmonics_of
 from picostem.resolve.orient import Setting
 from picostem.resolve.search import coarse_search
+from picostem.resolve.stacking import Stackings
 from picostem.resolve.window import extract_harmonics
-from picostem.structure.equivalence import SlipEquivalence
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -38,16 +38,14 @@ class FineGrid:
     domains: tuple[int, int]
 
 
-def find_domains(
-    slips: FloatArray, ok: NDArray[np.bool_], grid: tuple[int, int], equivalence: SlipEquivalence
-) -> IntArray:
+def find_domains(slips: FloatArray, ok: NDArray[np.bool_], grid: tuple[int, int], stackings: Stackings) -> IntArray:
     """Domain of each window of a grid, -1 for none; numbered by size, the largest 0.
 
     Args:
-        slips: Å, shape (w, 2), rows slowest.
+        slips: Å, shape (w, s, 2), rows slowest.
         ok: which windows can be trusted, shape (w,).
         grid: rows and columns.
-        equivalence: of slips in a fixed frame.
+        stackings: which of them are alike.
     """
     index = np.arange(len(slips)).reshape(grid)
     pairs = np.concatenate(
@@ -58,14 +56,14 @@ def find_domains(
     )
     pairs = pairs[ok[pairs].all(axis=1)]
     if len(pairs):
-        pairs = pairs[equivalence.distance(slips[pairs[:, 0]], slips[pairs[:, 1]]) < JUMP]
+        pairs = pairs[stackings.distance(slips[pairs[:, 0]], slips[pairs[:, 1]]) < JUMP]
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(slips), len(slips)))
     component = connected_components(graph, directed=False)[1]
     component[~ok] = -1
-    return _merged(component, slips, equivalence)
+    return _merged(component, slips, stackings)
 
 
-def _merged(component: IntArray, slips: FloatArray, equivalence: SlipEquivalence) -> IntArray:
+def _merged(component: IntArray, slips: FloatArray, stackings: Stackings) -> IntArray:
     """Components renumbered by size; small ones dropped, those of one mean slip joined."""
     least = max(2.0, LEAST_SHARE * len(component))
     names, counts = np.unique(component[component >= 0], return_counts=True)
@@ -75,35 +73,12 @@ def _merged(component: IntArray, slips: FloatArray, equivalence: SlipEquivalence
         members = component == name
         if members.sum() < least and means:
             continue
-        mean = aligned_mean(slips[members], equivalence)
-        near = [i for i, other in enumerate(means) if equivalence.distance(mean, other) < JUMP]
+        mean = stackings.mean(slips[members])
+        near = [i for i, other in enumerate(means) if stackings.distance(mean, other) < JUMP]
         if not near:
             means.append(mean)
         labels[members] = near[0] if near else len(means) - 1
     return labels
-
-
-def aligned(slips: FloatArray, reference: FloatArray, equivalence: SlipEquivalence) -> tuple[FloatArray, FloatArray]:
-    """The equivalents of slips (w, 2) nearest to a reference, Å, and the sign of the map that leads there, (w,)."""
-    best, signs = np.array(slips), np.ones(len(slips))
-    distance = np.full(len(slips), np.inf)
-    cell = equivalence.cell
-    for operation in equivalence.operations:
-        moved = operation(slips)
-        steps = np.rint((moved - reference) @ np.linalg.inv(cell))
-        for a in (-1, 0, 1):
-            for b in (-1, 0, 1):
-                trial = moved - (steps + (a, b)) @ cell
-                length = np.linalg.norm(trial - reference, axis=1)
-                better = length < distance - 1e-9
-                best[better], distance[better] = trial[better], length[better]
-                signs[better] = operation.matrix[0, 0]
-    return best, signs
-
-
-def aligned_mean(slips: FloatArray, equivalence: SlipEquivalence) -> FloatArray:
-    """Mean of slips that are alike up to equivalence: of their equivalents nearest to the first."""
-    return np.asarray(aligned(slips, slips[0], equivalence)[0].mean(axis=0))
 
 
 def fine_grids(labels: IntArray, starts: tuple[IntArray, IntArray], setting: Setting) -> list[FineGrid]:
@@ -158,10 +133,10 @@ def boundary_line(data: NDArray[np.float32], setting: Setting, grid: FineGrid, s
     Args:
         data: image with its mean subtracted.
         grid: windows across the boundary.
-        slips: of the two domains, fractions of a and b, shape (2, 2).
+        slips: of the two domains, fractions of a and b, shape (2, s, 2).
     """
     rows, cols = grid.starts
-    both = np.concatenate([slips, -slips])
+    turned = np.einsum("oij,djx->odix", setting.model.stackings.matrices, slips)
     contrast = []
     hk = harmonics_of(setting.lattice)
     for part in np.array_split(rows, max(1, len(rows) * len(cols) // 2000)):
@@ -171,10 +146,10 @@ def boundary_line(data: NDArray[np.float32], setting: Setting, grid: FineGrid, s
             setting.fit.state.microscope,
             harmonics.amplitudes,
             setting.evidence.noise_power,
-            both,
+            turned.reshape(-1, *slips.shape[1:]),
             zoom=ORIGIN_ZOOM,
         )
-        explained = search.explained.reshape(-1, 2, 2).max(axis=1)
+        explained = search.explained.reshape(-1, len(turned), 2).max(axis=1)
         contrast.append(explained[:, 0] - explained[:, 1])
     field = np.concatenate(contrast).reshape(len(rows), len(cols))
     lines = find_contours(field, 0.0)

@@ -67,6 +67,7 @@ def interference(
     first, second = (_amplitude(layer, reciprocal, voltage_eV, span) for layer in layers)
     vectors = (p @ reciprocal).astype(np.float32)
     p2 = np.sum(vectors**2, axis=1)
+    squares = np.concatenate([vectors.T, np.ones((1, len(p)), dtype=np.float32), p2[None]])  # |k + p|² is linear in it
     inner, outer = (angle / wavelength for angle in detector)
     edge = EDGE * semiangle / wavelength
     turn = np.pi * wavelength
@@ -78,13 +79,14 @@ def interference(
         g = h @ reciprocal
         kx, ky, wave = aperture_overlap_nodes(g, wavelength, semiangle, aberrations, NODES)
         k2, kg2 = kx**2 + ky**2, (kx + g[0]) ** 2 + (ky + g[1]) ** 2
-        twice = 2 * np.stack([kx, ky], axis=1).astype(np.float32) @ vectors.T
-        q = np.sqrt(np.maximum(k2.astype(np.float32)[:, None] + twice + p2, 0))
-        detected = np.clip((q - inner) / edge + 0.5, 0, 1) * np.clip((outer - q) / edge + 0.5, 0, 1)
+        q2 = np.stack([2 * kx, 2 * ky, k2, np.ones(len(k2))], axis=1).astype(np.float32) @ squares
+        detected = _detected(np.sqrt(np.maximum(q2, 0, out=q2), out=q2), inner, outer, edge)
         # exp(-i pi lambda (z_m - z_l) |k + p|²) on the detector; what depends on k or p alone is taken out of the sum
         along = np.stack([kx, ky], axis=1) @ reciprocal.T
         waves = [np.exp(-2j * apart * np.outer(along[:, axis], steps)).astype(np.complex64) for axis in (0, 1)]
-        passed = waves[0][:, place[0]] * waves[1][:, place[1]] * detected.astype(np.float32)
+        passed = waves[0].take(place[0], axis=1)
+        passed *= waves[1].take(place[1], axis=1)
+        passed *= detected
         there = wave * np.exp(-1j * (turn * (depths[0] * k2 - depths[1] * kg2) + apart * k2))
         back = wave * np.exp(-1j * (turn * (depths[1] * k2 - depths[0] * kg2) - apart * k2))
         lower = still * (there.astype(np.complex64) @ passed)
@@ -93,6 +95,15 @@ def interference(
         kernel[i][_index(p, span)] += upper * second[_index(p, span)] * np.conj(first[_index(p - h, span)])
     scale = (wavelength * relativistic_factor(voltage_eV)) ** 2 / abs(np.linalg.det(layers[0].cell))
     return p, scale * kernel[(slice(None), *_index(p, span))].astype(complex)
+
+
+def _detected(q: NDArray[np.float32], inner: float, outer: float, edge: float) -> NDArray[np.float32]:
+    """1 on the detector, 0 beside it, with soft edges."""
+    inside = (q - np.float32(inner - edge / 2)) * np.float32(1 / edge)
+    np.clip(inside, 0, 1, out=inside)
+    if q.max() > outer - edge / 2:
+        inside *= np.clip((np.float32(outer + edge / 2) - q) / np.float32(edge), 0, 1)
+    return np.asarray(inside)
 
 
 def _index(vectors: IntArray, span: int) -> tuple[IntArray, IntArray]:

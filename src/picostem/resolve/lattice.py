@@ -10,6 +10,7 @@ symmetric settings) is left to the fit, so a list of candidates is returned.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class Lattice:
     rows: FloatArray
     cell: FloatArray
 
-    @property
+    @cached_property
     def reciprocal(self) -> FloatArray:
         """Rows a*, b* in cycles per pixel, image frame."""
         return np.asarray(np.linalg.inv(self.rows).T, dtype=np.float64)
@@ -53,7 +54,7 @@ class Lattice:
         """Rows a*, b* in 1/Å, crystal frame."""
         return np.asarray(np.linalg.inv(self.cell).T, dtype=np.float64)
 
-    @property
+    @cached_property
     def image_from_crystal(self) -> FloatArray:
         """The linear map T with r_image = T r_crystal, pixels per Å, shape (2, 2)."""
         return (np.linalg.inv(self.cell) @ self.rows).T
@@ -100,6 +101,17 @@ class Spectrum:
     ratio: FloatArray
     radii: FloatArray
     noise: FloatArray
+
+    @cached_property
+    def maxima(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns of the local maxima of the half plane that stand out of the noise, the strongest first."""
+        half = self.ratio[: len(self.ratio) // 2 + 1]
+        rows, cols = np.nonzero((half > PEAK_THRESHOLD) & (half == ndimage.maximum_filter(self.ratio, 7)[: len(half)]))
+        y, x = rows - len(self.ratio) // 2, cols - len(self.ratio) // 2
+        chosen = ((y < 0) | (x > 0)) & (np.hypot(x, y) > 6)
+        rows, cols = rows[chosen], cols[chosen]
+        order = np.argsort(self.ratio[rows, cols])[::-1]
+        return rows[order], cols[order]
 
     def index(self, g: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """(row, column) of the frequencies g = (..., 2), x right and y up, clipped to the spectrum."""
@@ -169,12 +181,7 @@ def spectrum_peaks(spectrum: Spectrum, count: int) -> tuple[FloatArray, FloatArr
     """The strongest local maxima of the half plane: frequencies (n, 2), cycles per pixel, and power ratios (n,)."""
     ratio = spectrum.ratio
     n = len(ratio)
-    y, x = np.indices(ratio.shape) - n // 2
-    half = (y < 0) | ((y == 0) & (x > 0))
-    is_peak = (ratio == ndimage.maximum_filter(ratio, 7)) & half & (ratio > PEAK_THRESHOLD) & (np.hypot(x, y) > 6)
-    rows, cols = np.nonzero(is_peak)
-    best = np.argsort(ratio[rows, cols])[::-1][:count]
-    rows, cols = rows[best], cols[best]
+    rows, cols = (index[:count] for index in spectrum.maxima)
     offset = np.array([_parabola(ratio, int(r), int(c)) for r, c in zip(rows, cols, strict=True)]).reshape(-1, 2)
     g = np.stack([cols - n // 2 + offset[:, 1], -(rows - n // 2 + offset[:, 0])], axis=1) / n
     return g, ratio[rows, cols]
@@ -226,7 +233,7 @@ def find_lattices(
     if len(peaks) < 2:
         return []
     hk = reflections(monolayer.reciprocal, RESOLUTION)
-    expected = _expected_power(monolayer, hk)
+    expected = expected_power(monolayer, hk)
     strong = hk[expected > 0.003 * expected.max()]
     maps = _candidate_maps(peaks, strong, monolayer, pixel_size)
     scores = np.concatenate(
@@ -242,7 +249,7 @@ def find_lattices(
     return found
 
 
-def _expected_power(monolayer: Monolayer, hk: NDArray[np.int64]) -> FloatArray:
+def expected_power(monolayer: Monolayer, hk: NDArray[np.int64]) -> FloatArray:
     """|F|^2 of the layer with weights Z^1.7, damped as by a probe of 1 Å, in arbitrary units, shape (n,)."""
     from ase.data import atomic_numbers
 
@@ -275,7 +282,7 @@ def _candidate_maps(
 def _allowed(basis: FloatArray, monolayer: Monolayer, low: float, high: float) -> NDArray[np.bool_]:
     """Whether each reciprocal basis is the crystal's up to rotation, mirror, allowed scale and distortion."""
     transform = np.linalg.inv(monolayer.reciprocal) @ basis
-    det = np.abs(np.linalg.det(transform))
+    det = np.abs(transform[..., 0, 0] * transform[..., 1, 1] - transform[..., 0, 1] * transform[..., 1, 0])
     frobenius = np.sum(transform**2, axis=(-2, -1))
     scale = np.sqrt(det)
     ratio = MAX_DISTORTION

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaincinv
 
 from picostem.resolve.bound import calibrated
 from picostem.resolve.interface import (
     FineGrid,
-    aligned,
-    aligned_mean,
     boundary_line,
     find_domains,
     fine_grids,
@@ -17,9 +16,9 @@ from picostem.resolve.interface import (
 from picostem.resolve.orient import Setting
 from picostem.resolve.result import Boundary, Domain, SlipMap
 from picostem.resolve.settings import Settings
+from picostem.resolve.stacking import Stackings
 from picostem.resolve.window import window_starts
 from picostem.resolve.windows import Progress, WindowFits, concatenate, fit_grid
-from picostem.structure.equivalence import SlipEquivalence
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -35,7 +34,7 @@ class Mapping:
     Attributes:
         coarse: fits of the coarse windows, rows slowest. starts: their first rows and columns.
         labels: domain of each coarse window, -1 for none. typical: reduced chi² of the tiles.
-        slips: of the coarse windows, Å.
+        slips: of the coarse windows, Å, shape (w, s, 2).
     """
 
     def __init__(
@@ -43,25 +42,25 @@ class Mapping:
         data: NDArray[np.float32],
         setting: Setting,
         settings: Settings,
-        equivalence: SlipEquivalence,
         progress: Progress | None,
     ) -> None:
-        self.data, self.setting, self.settings, self.equivalence = data, setting, settings, equivalence
+        self.data, self.setting, self.settings = data, setting, settings
+        self.stackings = setting.model.stackings
         stride = max(1, round(settings.stride / setting.lattice.pixel_size))
         rows, cols = data.shape
         self.starts = (window_starts(rows, setting.window, stride), window_starts(cols, setting.window, stride))
-        self.coarse = fit_grid(data, setting, _likely_slips(setting, equivalence), self.starts, progress)
+        self.coarse = fit_grid(data, setting, _likely_slips(setting, self.stackings), self.starts, progress)
         self.typical = float(np.median(setting.fit.chi2) / setting.fit.dof)
         self.slips = self.coarse.slips @ setting.model.cell
         grid = (len(self.starts[0]), len(self.starts[1]))
-        self.labels = find_domains(self.slips, self.coarse.status(self.typical) == "ok", grid, equivalence)
+        self.labels = find_domains(self.slips, self.coarse.status(self.typical) == "ok", grid, self.stackings)
 
     def scatter(self) -> float:
         """Variance of disjoint windows' slips about their local trend over what their covariances say, at least 1.
 
         Second differences of three windows in a line, a window's width apart, know nothing of smooth variation:
-        d = D1 - 2 D2 + D3 has the covariance C1 + 4 C2 + C3. The median of d C^-1 d, over that of chi² with two
-        degrees of freedom (2 ln 2), ignores the odd defect.
+        d = D1 - 2 D2 + D3 has the covariance C1 + 4 C2 + C3. The median of d C^-1 d, over that of chi² with as many
+        degrees of freedom (2 ln 2 for one slip), ignores the odd defect.
         """
         rows, cols = len(self.starts[0]), len(self.starts[1])
         step = max(1, int(np.ceil(self.setting.window * self._pixel() / self.settings.stride - 0.05)))
@@ -73,14 +72,15 @@ class Mapping:
         triples = triples[(same[:, 0] >= 0) & (same == same[:, :1]).all(axis=1)]
         if len(triples) < LEAST_TRIPLES:
             return 1.0
-        before, slip, after = (self.slips[triples[:, i]] for i in range(3))
-        for other in (before, after):
-            for i in range(len(slip)):
-                other[i] = aligned(other[i : i + 1], slip[i], self.equivalence)[0][0]
-        first, middle, last = (self.covariance()[triples[:, i]] for i in range(3))
-        difference = before - 2 * slip + after
-        inverse = np.linalg.inv(first + 4 * middle + last)
-        return max(1.0, float(np.median(np.einsum("wi,wij,wj->w", difference, inverse, difference)) / (2 * np.log(2))))
+        middle, covariance = self.slips[triples[:, 1]], self.covariance()
+        difference, total = -2 * middle, 4 * covariance[triples[:, 1]]
+        for k in (0, 2):
+            near, order = self.stackings.aligned(self.slips[triples[:, k]], middle)
+            difference = difference + near
+            total = total + self.stackings.covariance(covariance[triples[:, k]], order)
+        flat = difference.reshape(len(triples), -1)
+        squares = np.einsum("wi,wij,wj->w", flat, np.linalg.inv(total), flat)
+        return max(1.0, float(np.median(squares) / (2 * gammaincinv(flat.shape[1] / 2, 0.5))))
 
     def covariance(self) -> FloatArray:
         """Of the coarse windows' slips, the Fisher information's inflated by each window's residual, Å²."""
@@ -89,12 +89,12 @@ class Mapping:
     def main_slip(self) -> FloatArray:
         """Mean slip of the largest domain (of all windows if there is none), Å."""
         members = self.labels == 0 if (self.labels == 0).any() else np.ones(len(self.labels), dtype=bool)
-        return aligned_mean(self.slips[members], self.equivalence)
+        return self.stackings.mean(self.slips[members])
 
-    def finish(self, reference: FloatArray, progress: Progress | None) -> SlipMap:
-        """The map with slips nearest to `reference` (Å), its domains and their boundaries."""
+    def finish(self, reference: FloatArray, progress: Progress | None) -> tuple[SlipMap, ...]:
+        """The map of each interface with slips nearest to `reference` (s, 2), Å, its domains and their boundaries."""
         grids = fine_grids(self.labels, self.starts, self.setting)
-        domains = [aligned_mean(self.slips[self.labels == i], self.equivalence) for i in range(self.labels.max() + 1)]
+        domains = [self.stackings.mean(self.slips[self.labels == i]) for i in range(self.labels.max() + 1)]
         inverse = np.linalg.inv(self.setting.model.cell)
         boundaries, fine = [], []
         for grid in grids:
@@ -105,7 +105,13 @@ class Mapping:
                 fine.append(self._fine(grid, pair, progress))
         fits = concatenate([self.coarse, *fine])
         coarse_count = len(self.coarse.centres)
-        return self._slip_map(fits, coarse_count, reference, tuple(boundaries))
+        slips, order = self.stackings.aligned(fits.slips @ self.setting.model.cell, reference)
+        covariance = self.stackings.covariance(inflated(fits, self.typical) * self.scatter(), order)
+        blocks = [covariance[:, i : i + 2, i : i + 2] for i in range(0, covariance.shape[1], 2)]
+        return tuple(
+            self._slip_map(fits, coarse_count, i, slips[:, i], block, tuple(boundaries))
+            for i, block in enumerate(blocks)
+        )
 
     def _fine(self, grid: FineGrid, slips: FloatArray, progress: Progress | None) -> WindowFits:
         return fit_grid(self.data, self.setting, slips, grid.starts, progress, only_these=True)
@@ -114,11 +120,16 @@ class Mapping:
         return self.setting.lattice.pixel_size
 
     def _slip_map(
-        self, fits: WindowFits, coarse_count: int, reference: FloatArray, boundaries: tuple[Boundary, ...]
+        self,
+        fits: WindowFits,
+        coarse_count: int,
+        index: int,
+        slips: FloatArray,
+        fisher: FloatArray,
+        boundaries: tuple[Boundary, ...],
     ) -> SlipMap:
         rows, cols = self.data.shape
-        slips, _ = aligned(fits.slips @ self.setting.model.cell, reference, self.equivalence)
-        covariance = calibrated(inflated(fits, self.typical) * self.scatter(), self.setting.model.wavelength)
+        covariance = calibrated(fisher, self.setting.model.wavelength)
         return SlipMap(
             row=(rows - 1) / 2 - fits.centres[:, 1],
             col=(cols - 1) / 2 + fits.centres[:, 0],
@@ -133,6 +144,7 @@ class Mapping:
             grid=(len(self.starts[0]), len(self.starts[1])),
             domains=self._domains(slips, covariance),
             boundaries=boundaries,
+            interface=index + 1,
         )
 
     def _domains(self, slips: FloatArray, covariance: FloatArray) -> tuple[Domain, ...]:
@@ -161,14 +173,14 @@ def inflated(fits: WindowFits, typical: float) -> FloatArray:
     return fits.covariance * np.maximum(1.0, np.maximum(fits.chi2, typical))[:, None, None]
 
 
-def _likely_slips(setting: Setting, equivalence: SlipEquivalence) -> FloatArray:
-    """The tiles' slips as starts for the windows, fractions (m, 2): like ones once, with the sign of most."""
+def _likely_slips(setting: Setting, stackings: Stackings) -> FloatArray:
+    """The tiles' slips as starts for the windows, fractions (m, s, 2): like ones once, in the order of most."""
     cell = setting.model.cell
-    slips = setting.fit.state.slips[:, 0] @ cell
-    chosen: list[FloatArray] = []
-    for slip in slips:
-        if all(equivalence.distance(slip, other) > START_STEP for other in chosen):
-            near, signs = aligned(slips, slip, equivalence)
-            close = np.linalg.norm(near - slip, axis=1) < START_STEP
-            chosen.append(slip if signs[close].sum() >= 0 else -slip)
-    return np.array(chosen) @ np.linalg.inv(cell)
+    slips = setting.fit.state.slips @ cell
+    chosen = []
+    for i in stackings.distinct(slips, START_STEP):
+        near, order = stackings.aligned(slips, slips[i])
+        close = np.linalg.norm(near - slips[i], axis=2).max(axis=1) < START_STEP
+        commonest = np.bincount(order[close]).argmax()
+        chosen.append(np.linalg.inv(stackings.matrices[commonest]) @ slips[i])
+    return np.asarray(np.array(chosen) @ np.linalg.inv(cell))

@@ -28,7 +28,9 @@ from numpy.typing import NDArray
 from picostem.physics import electron_wavelength
 from picostem.resolve.channelling import channelling
 from picostem.resolve.interference import interference
-from picostem.simulate.scattering import adf_object_transfer, rms_displacement, thermal_transfer
+from picostem.resolve.stacking import Stackings
+from picostem.simulate.column import Scatterer, scatterers
+from picostem.simulate.microscope import Microscope
 from picostem.simulate.transfer import ABERRATIONS, Aberrations, ApertureOverlap
 from picostem.structure.monolayer import Monolayer
 
@@ -136,19 +138,19 @@ class StackModel:
         """
         g = hk @ layers[0].reciprocal @ orthogonal.T
         heights = np.cumsum([0.0, *(layer.layer_spacing for layer in layers[:-1])])
-        objects = {
-            symbol: _object(symbol, np.linalg.norm(g, axis=1), optics)
-            for symbol in {symbol for layer in layers for symbol in layer.symbols}
-        }
-        species = tuple(sorted(objects, key=lambda symbol: -float(objects[symbol].max())))
-        strongest = float(objects[species[0]].max())
+        length = np.linalg.norm(g, axis=1)
+        symbols = {symbol for layer in layers for symbol in layer.symbols}
+        brightest = {symbol: float(_object(Scatterer((symbol,)), length, optics).max()) for symbol in symbols}
+        species = tuple(sorted(symbols, key=lambda symbol: -brightest[symbol]))
+        strongest = brightest[species[0]]
         factors = np.zeros((2, len(layers), len(species), len(hk)), dtype=complex)
         for i, layer in enumerate(layers):
-            waves = np.exp(-2j * np.pi * layer.scaled @ hk.T)
-            for e, symbol in enumerate(species):
-                chosen = np.array([s == symbol for s in layer.symbols])
-                factors[0, i, e] = objects[symbol] / strongest * waves[chosen].sum(axis=0)
-                factors[1, i, e] = objects[symbol] / strongest * (layer.positions[chosen, 2] @ waves[chosen])
+            for scatterer, positions in scatterers(layer.symbols, layer.positions, layer.cell):
+                waves = np.exp(-2j * np.pi * positions[:, :2] @ np.linalg.inv(layer.cell) @ hk.T)
+                strength = _object(scatterer, length, optics) / strongest
+                e = species.index(scatterer.symbols[0])
+                factors[0, i, e] += strength * waves.sum(axis=0)
+                factors[1, i, e] += strength * (positions[:, 2] @ waves)
         return cls(
             hk=hk,
             g=g,
@@ -162,6 +164,23 @@ class StackModel:
             orthogonal=orthogonal,
             unit=strongest,
         )
+
+    @property
+    def stackings(self) -> Stackings:
+        """Which stackings of the layers are alike."""
+        return Stackings(self.layers)
+
+    def to_angstrom(self, covariance: FloatArray) -> FloatArray:
+        """Covariances of slips in units of a and b as Å², shape (..., 2s, 2s)."""
+        cells = np.kron(np.eye(covariance.shape[-1] // 2), self.cell)
+        return np.asarray(cells.T @ covariance @ cells)
+
+    def reordered(self, order: tuple[int, ...]) -> StackModel:
+        """The model of the layers in another order along the beam: itself if alike, otherwise without cross-terms."""
+        layers = tuple(self.layers[k] for k in order)
+        if all(one is other for one, other in zip(layers, self.layers, strict=True)):
+            return self
+        return StackModel.build(layers, self.hk, self.orthogonal, self.optics)
 
     def with_cross_terms(self, microscope: FloatArray) -> StackModel:
         """The model with what pairs of layers do together, frozen at these microscope parameters."""
@@ -201,11 +220,11 @@ class StackModel:
         """Object function of a layer, flat, at any reflections, in units of the model, shape (m,)."""
         layer = self.layers[index]
         g = np.linalg.norm(hk @ layer.reciprocal, axis=1)
-        waves = np.exp(-2j * np.pi * layer.scaled @ hk.T)
         total = np.zeros(len(hk), dtype=complex)
-        for weight, symbol in zip(weights, self.species, strict=True):
-            chosen = [s == symbol for s in layer.symbols]
-            total += weight / self.unit * _object(symbol, g, self.optics) * waves[chosen].sum(axis=0)
+        for scatterer, positions in scatterers(layer.symbols, layer.positions, layer.cell):
+            weight = weights[self.species.index(scatterer.symbols[0])]
+            waves = np.exp(-2j * np.pi * positions[:, :2] @ np.linalg.inv(layer.cell) @ hk.T)
+            total += weight / self.unit * _object(scatterer, g, self.optics) * waves.sum(axis=0)
         return total
 
     @property
@@ -289,6 +308,12 @@ def _cached_overlap(g: bytes, wavelength: float, semiangle: float) -> ApertureOv
     return ApertureOverlap(gx, gy, wavelength, semiangle)
 
 
-def _object(symbol: str, g: FloatArray, optics: Optics) -> FloatArray:
-    at_rest = adf_object_transfer(symbol, g, optics.voltage_eV, optics.semiangle, optics.inner, optics.outer)
-    return at_rest * thermal_transfer(g, rms_displacement(symbol))
+def _object(scatterer: Scatterer, g: FloatArray, optics: Optics) -> FloatArray:
+    """Object transfer of an atom, or of what two atoms on one column scatter together, at abs(g), shape (n,)."""
+    microscope = Microscope(
+        voltage_eV=optics.voltage_eV,
+        semiangle=optics.semiangle,
+        detector_inner=optics.inner,
+        detector_outer=optics.outer,
+    )
+    return scatterer.transfer(g, microscope, {})

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picostem.image import Image
+from picostem.physics import DEGREE
 from picostem.resolve.model import OpticsSource
 from picostem.resolve.settings import Settings
 from picostem.structure.monolayer import Monolayer
@@ -60,7 +61,14 @@ class Interface:
         slip_bound: Cramér-Rao bound, square root of the trace, Å.
         slip_spread: rms deviation of the windows' slips from the mean beyond their errors, Å.
         equivalents: all slips that give the same image, shape (n, 2), Å.
-        twist, twist_sigma: rad.
+        twist, twist_sigma: rotation of the upper layer relative to the lower one in the lower layer's crystal frame,
+            counter-clockwise, rad; sigma is 0 where the layers share a lattice.
+        twist_bound: Cramér-Rao bound of the twist, rad.
+        twist_alternatives: other twists that the image does not exclude with odds of 1000 : 1, rad, shape (k,).
+        strain, strain_sigma: of the upper layer's lattice relative to the lower one's, beyond what both materials
+            imply, symmetric, lower layer's crystal frame, shape (2, 2), or None where the image cannot tell it; one
+            standard deviation of a component.
+        moire: vectors of the moiré superlattice as rows, Å, lower layer's crystal frame, shape (2, 2), or None.
     """
 
     lower: int
@@ -73,6 +81,11 @@ class Interface:
     equivalents: FloatArray
     twist: float = 0.0
     twist_sigma: float = 0.0
+    twist_bound: float = 0.0
+    twist_alternatives: FloatArray = field(default_factory=lambda: np.zeros(0))
+    strain: FloatArray | None = None
+    strain_sigma: float = 0.0
+    moire: FloatArray | None = None
 
     @property
     def slip_sigma(self) -> float:
@@ -129,6 +142,7 @@ class Domain:
 
     Attributes:
         windows: indices into the map. slip: mean, Å, crystal frame. slip_covariance: of the mean, Å².
+        twist, twist_sigma: mean and its standard deviation, rad; both 0 where the layers share a lattice.
         centre: mean of its windows' centres, Å, image frame. share: of the map's resolved windows.
     """
 
@@ -137,6 +151,8 @@ class Domain:
     slip_covariance: FloatArray
     centre: FloatArray
     share: float
+    twist: float = 0.0
+    twist_sigma: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -154,17 +170,22 @@ class Boundary:
 
 @dataclass(frozen=True)
 class SlipMap:
-    """Slips window by window.
+    """Slips, and twists where the layers have lattices of their own, of one interface window by window.
 
     Attributes:
         row, col: centres of the windows, pixels, shape (n,).
         position: the same in Å, image frame, shape (n, 2).
-        slip: Å, lower layer's crystal frame, the equivalent nearest to the interface's slip, shape (n, 2).
+        slip: Å, lower layer's crystal frame; of aligned layers the equivalent nearest to the interface's slip, of
+            twisted ones the registry at the window's centre, continuous from window to window; shape (n, 2).
         covariance: Å², shape (n, 2, 2).
         chi2: reduced. status: one of WindowStatus each.
         fine: whether the window was added between the others, at a stacking boundary.
         window, stride: Å. grid: rows and columns of the coarse windows, which come first, rows slowest.
         domains, boundaries: regions of one stacking and the lines between them.
+        interface: number of the interface, from 1 on.
+        twist, twist_sigma: of each window, rad, shape (n,), or None for aligned layers.
+        strain: of the upper layer relative to the lower one beyond the interface's own, from how the slip changes from
+            window to window, symmetric, shape (n, 2, 2), or None.
     """
 
     row: FloatArray
@@ -180,6 +201,10 @@ class SlipMap:
     grid: tuple[int, int]
     domains: tuple[Domain, ...] = ()
     boundaries: tuple[Boundary, ...] = ()
+    interface: int = 1
+    twist: FloatArray | None = None
+    twist_sigma: FloatArray | None = None
+    strain: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -197,6 +222,7 @@ class Result:
         verdict: what was found; `reason` says why, in a sentence, unless the verdict is "slip".
         image: with its calibration, the one from the lattice if there was none.
         pixel_size_lattice: Å per pixel as the lattice measures it, None if none was found.
+        maps: one for each interface, all of the same windows; empty where none was made.
         simulated: the model imaged again on the image's pixels and intensity scale, shape (rows, columns), or None.
         seconds: what the steps took.
     """
@@ -211,9 +237,14 @@ class Result:
     interfaces: tuple[Interface, ...] = ()
     microscope: FittedMicroscope | None = None
     quality: Quality | None = None
-    map: SlipMap | None = None
+    maps: tuple[SlipMap, ...] = ()
     simulated: NDArray[np.float32] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def map(self) -> SlipMap | None:
+        """The map of the first interface, if there is one."""
+        return self.maps[0] if self.maps else None
 
     def as_dict(self) -> dict[str, Any]:
         """The result in the form of `picostem.result/1`, ready for JSON."""
@@ -234,12 +265,19 @@ class Result:
         return import_module("picostem.report").save_result(self, Path(folder))  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        head = f"Result({self.verdict}"
-        if self.interfaces and self.verdict == "slip":
-            i = self.interfaces[0]
-            sigma = np.sqrt(np.diag(i.slip_covariance))
-            head += f": {self.layers[0].monolayer.name}, D = ({i.slip[0]:.3f} ± {sigma[0]:.3f}, "
-            head += f"{i.slip[1]:.3f} ± {sigma[1]:.3f}) Å = {i.slip_frac[0]:.4f} a + {i.slip_frac[1]:.4f} b"
+        names = "/".join(dict.fromkeys(layer.monolayer.name for layer in self.layers))
+        found = "; ".join(_in_short(i) for i in self.interfaces) if self.verdict in ("slip", "twist") else ""
+        head = f"Result({self.verdict}" + (f": {names}, {found}" if found else "")
         if self.reason:
             head += f": {self.reason}"
-        return head + (f", {self.map!r})" if self.map is not None else ")")
+        return ", ".join([head, *map(repr, self.maps)]) + ")"
+
+
+def _in_short(interface: Interface) -> str:
+    """`D = (1.200 ± 0.006, 1.900 ± 0.009) Å = 0.1 a + 0.2 b`, or `twist = 4.2000° ± 0.0120°`."""
+    if interface.twist_sigma > 0:
+        return f"twist = {interface.twist / DEGREE:.4f}° ± {interface.twist_sigma / DEGREE:.4f}°"
+    (x, y), (p, q) = interface.slip, np.sqrt(np.diag(interface.slip_covariance))
+    a, b = interface.slip_frac
+    turned = f"twist = {interface.twist / DEGREE:g}°, " if interface.twist else ""
+    return f"{turned}D = ({x:.3f} ± {p:.3f}, {y:.3f} ± {q:.3f}) Å = {a:.4f} a + {b:.4f} b"

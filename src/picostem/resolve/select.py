@@ -53,7 +53,7 @@ def judge_lattice(
             f"No crystal lattice was found: vacuum, an amorphous or contaminated area, too few electrons, or a "
             f"resolution that does not show the lattice of {name}{calibration}."
         )
-    for check in (_too_weak, _other_lattice, _smaller_cell, _not_described):
+    for check in (_too_weak, _other_lattice, _smaller_cell):
         reason = check(candidates[0], spectrum, name)
         if reason is not None:
             return reason
@@ -97,13 +97,26 @@ def _smaller_cell(setting: Setting, spectrum: Spectrum, name: str) -> str | None
     )
 
 
-def _not_described(setting: Setting, spectrum: Spectrum, name: str) -> str | None:
-    if setting.explained >= LEAST_EXPLAINED and setting.fit.chi2_reduced <= MOST_CHI2:
-        return None
-    return (
-        f"Two parallel layers of {name} explain only {setting.explained:.1%} of the Bragg power (reduced chi² "
-        f"{setting.fit.chi2_reduced:.1f}): another material, or more layers."
-    )
+def described(setting: Setting) -> bool:
+    """Whether the layers explain the image well enough to be what it shows."""
+    return setting.explained >= LEAST_EXPLAINED and setting.fit.chi2_reduced <= MOST_CHI2
+
+
+def judge_fit(setting: Setting, material: Monolayer) -> str | None:
+    """Why the best stack that was found does not explain the image, or None if it does."""
+    if not described(setting):
+        count = {1: "One layer", 2: "Two layers", 3: "Three parallel layers"}[setting.model.layer_count]
+        return (
+            f"{count} of {material.name} explain only {setting.explained:.1%} of the Bragg power (reduced chi² "
+            f"{setting.fit.chi2_reduced:.1f}): another material, or more layers."
+        )
+    return judge_species(setting, material)
+
+
+def unequal_layers(setting: Setting, limit: float = UNEQUAL) -> bool:
+    """Whether a layer is so much brighter or fainter than the first one that it is not a like layer."""
+    values = dict(zip(setting.model.prior.names, setting.fit.state.microscope, strict=True))
+    return any(abs(value) > limit for name, value in values.items() if name.startswith("log brightness"))
 
 
 def judge_species(setting: Setting, material: Monolayer) -> str | None:
@@ -130,8 +143,7 @@ def judge_layers(one: Setting, two: Setting) -> Judgement:
     gain = one.fit.cost - two.fit.cost
     relative = gain / max(two.fit.chi2_reduced, 1.0) / len(two.fit.chi2)
     strained = two.fit.prior_misfit > one.fit.prior_misfit + IMPLAUSIBLE
-    brightness = np.abs(two.fit.state.microscope[two.model.prior.names.index("log brightness 2")])
-    doubtful = relative < MONOLAYER_GAIN or strained or brightness > UNEQUAL
+    doubtful = relative < MONOLAYER_GAIN or strained or unequal_layers(two)
     if one.explained >= MONOLAYER_EXPLAINED and doubtful:
         sigma = _eclipse_limit(two)
         reason = (

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from picostem.physics import DEGREE, KV, MRAD
+from picostem.structure.lattice import reduced
 
 if TYPE_CHECKING:
-    from picostem.resolve.result import FittedMicroscope, Interface, ResolvedLayer, Result, SlipMap
+    from picostem.resolve.result import Domain, FittedMicroscope, Interface, ResolvedLayer, Result
 
 MAP_FILE = "map.parquet"
 
@@ -46,7 +47,7 @@ def result_dict(result: Result) -> dict[str, Any]:
                 for a in quality.alternatives
             ],
         },
-        "map": _map(result.map) if result.map is not None else None,
+        "map": _map(result) if result.maps else None,
         "settings": result.settings.as_dict(),
         "seconds": result.seconds,
     }
@@ -90,6 +91,11 @@ def _interface(interface: Interface) -> dict[str, Any]:
         "slip_spread_A": interface.slip_spread,
         "twist_deg": interface.twist / DEGREE,
         "twist_sigma_deg": interface.twist_sigma / DEGREE,
+        "twist_bound_deg": interface.twist_bound / DEGREE,
+        "twist_alternatives_deg": interface.twist_alternatives / DEGREE,
+        "strain": _strain(interface),
+        "moire_A": interface.moire,
+        "moire_period_A": None if interface.moire is None else np.linalg.norm(reduced(interface.moire), axis=1).min(),
         "equivalents": interface.equivalents,
     }
 
@@ -113,21 +119,40 @@ def _microscope(m: FittedMicroscope) -> dict[str, Any]:
     }
 
 
-def _map(slip_map: SlipMap) -> dict[str, Any]:
+def _strain(interface: Interface) -> dict[str, float] | None:
+    if interface.strain is None:
+        return None
+    (xx, xy), (_, yy) = interface.strain.tolist()
+    return {"xx": xx, "yy": yy, "xy": xy, "sigma": interface.strain_sigma}
+
+
+def _map(result: Result) -> dict[str, Any]:
+    """What all interfaces have in common, and the domains of each; the windows are those of `MAP_FILE`."""
+    first = result.maps[0]
     return {
         "file": MAP_FILE,
-        "windows": len(slip_map),
-        "window_A": slip_map.window,
-        "stride_A": slip_map.stride,
-        "domains": [
+        "windows": len(first),
+        "window_A": first.window,
+        "stride_A": first.stride,
+        "interfaces": [
             {
-                "slip_cart_A": d.slip,
-                "slip_cov_A2": d.slip_covariance,
-                "centre_A": d.centre,
-                "share": d.share,
-                "windows": len(d.windows),
+                "lower": interface.lower,
+                "upper": interface.upper,
+                "domains": [_domain(domain) for domain in one.domains],
+                "boundaries": [{"points_A": b.points, "domains": list(b.domains)} for b in one.boundaries],
             }
-            for d in slip_map.domains
+            for interface, one in zip(result.interfaces, result.maps, strict=True)
         ],
-        "boundaries": [{"points_A": b.points, "domains": list(b.domains)} for b in slip_map.boundaries],
+    }
+
+
+def _domain(domain: Domain) -> dict[str, Any]:
+    return {
+        "slip_cart_A": domain.slip,
+        "slip_cov_A2": domain.slip_covariance,
+        "twist_deg": domain.twist / DEGREE,
+        "twist_sigma_deg": domain.twist_sigma / DEGREE,
+        "centre_A": domain.centre,
+        "share": domain.share,
+        "windows": len(domain.windows),
     }

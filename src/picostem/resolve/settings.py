@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from picostem.errors import UsageError
 from picostem.image import Acquisition
 from picostem.physics import KV, MRAD, NM
 from picostem.resolve.model import Optics, OpticsSource
 
-LayerCount = Literal["auto", "1", "2"]
+LayerCount = Literal["auto", "1", "2", "3"]
 
 # What aberration-corrected microscopes that image 2D crystals use: voltage (kV) and semiangle (mrad). The first one is
 # assumed while the lattice is looked for; the fit then decides between them.
@@ -57,8 +57,8 @@ class Settings:
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 option = "--" + name.rsplit("_", 1)[0].replace("_", "-")
                 raise UsageError(f"{option} is {value:g}; expected {low:g} to {high:g} ({what})")
-        if self.layers not in ("auto", "1", "2"):
-            raise UsageError(f"--layers is {self.layers!r}; expected auto, 1 or 2")
+        if self.layers not in get_args(LayerCount):
+            raise UsageError(f"--layers is {self.layers!r}; expected auto, 1, 2 or 3")
 
     @property
     def window(self) -> float:

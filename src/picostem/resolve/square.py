@@ -35,9 +35,8 @@ def unsquared(result: Result, original: Image) -> Result:
         return result
     down, across = (old / new for old, new in zip(original.data.shape, shape, strict=True))
     result = replace(result, image=original)
-    if result.map is not None:
-        row, col = (result.map.row + 0.5) * down - 0.5, (result.map.col + 0.5) * across - 0.5
-        result = replace(result, map=replace(result.map, row=row, col=col))
+    maps = [replace(m, row=(m.row + 0.5) * down - 0.5, col=(m.col + 0.5) * across - 0.5) for m in result.maps]
+    result = replace(result, maps=tuple(maps))
     if result.simulated is not None:
         result = replace(result, simulated=_zoomed(result.simulated, original.data.shape))
     return result

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from picostem.resolve.estimate import Fit, fit_windows, predict
+from picostem.resolve.estimate import better_of, predict
 from picostem.resolve.evidence import Evidence, gather
 from picostem.resolve.orient import Setting
 from picostem.resolve.parallel import side_by_side
-from picostem.resolve.search import coarse_search
+from picostem.resolve.search import fit_each
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -30,12 +30,12 @@ VACUUM, EDGE = 0.25, 0.70  # amplitude over the image's median: less is vacuum, 
 
 @dataclass(frozen=True)
 class WindowFits:
-    """Slips of one interface in each window.
+    """Slips of the interfaces in each window.
 
     Attributes:
         centres: image frame, pixels, shape (w, 2).
-        slips: fractions of a and b, shape (w, 2), of either order of the layers.
-        covariance: of the slips in Å², Fisher information alone, shape (w, 2, 2).
+        slips: fractions of a and b, shape (w, s, 2), of any order of like layers.
+        covariance: of the slips in Å², Fisher information alone, shape (w, 2s, 2s).
         chi2: reduced, shape (w,). amplitude: scale of the model, shape (w,).
         signal: Bragg power over noise, shape (w,).
         predicted: model harmonics, shape (w, n). mean: mean intensity, shape (w,).
@@ -53,7 +53,8 @@ class WindowFits:
     def status(self, chi2_typical: float) -> NDArray[np.str_]:
         """One of WindowStatus for each window."""
         amplitude = self.amplitude / np.median(self.amplitude)
-        sigma = np.sqrt(np.trace(self.covariance, axis1=1, axis2=2))
+        variances = np.einsum("wii->wi", self.covariance).reshape(len(self.chi2), -1, 2)
+        sigma = np.sqrt(variances.sum(axis=2).max(axis=1))
         status = np.full(len(self.chi2), "ok", dtype="<U10")
         status[sigma > UNRESOLVED] = "unresolved"
         status[self.chi2 > UNTRUSTED * max(chi2_typical, 1.0)] = "untrusted"
@@ -82,7 +83,7 @@ def fit_grid(
     Args:
         data: image with its mean subtracted.
         setting: lattice, model and microscope.
-        slips: likely slips, fractions of a and b, shape (m, 2).
+        slips: likely slips, fractions of a and b, shape (m, s, 2).
         starts: first rows and columns of the windows.
         progress: called with the number of windows done and in all.
         only_these: whether to leave it at those slips where they fit poorly, instead of trying all.
@@ -125,45 +126,20 @@ def _side_by_side(parts: list[WindowFits], rows: int) -> WindowFits:
 
 
 def _fit_evidence(setting: Setting, evidence: Evidence, slips: FloatArray, only_these: bool) -> WindowFits:
-    fit = _fit_from(setting, evidence, slips)
+    microscope, certainty = setting.fit.state.microscope, setting.fit.microscope_covariance
+    fit = fit_each(setting.model, evidence, microscope, certainty, slips)
     poor = fit.chi2 / fit.dof > POOR * max(setting.fit.chi2_reduced, 1.0)
     if poor.any() and not only_these:
         part = replace(evidence, harmonics=evidence.harmonics.take(poor), observation=evidence.observation.take(poor))
-        fit = _replaced(fit, poor, _fit_from(setting, part, None))
+        fit = better_of(fit, fit_each(setting.model, part, microscope, certainty), poor)
     model = setting.model
-    covariance = model.cell.T @ fit.slip_covariance[:, :2, :2] @ model.cell
     return WindowFits(
         centres=evidence.harmonics.centres,
-        slips=fit.state.slips[:, 0],
-        covariance=covariance,
+        slips=fit.state.slips,
+        covariance=model.to_angstrom(fit.slip_covariance),
         chi2=fit.chi2 / fit.dof,
         amplitude=fit.state.scale,
         signal=evidence.signal_to_noise,
         predicted=predict(model, fit.state),
         mean=evidence.harmonics.mean,
     )
-
-
-def _fit_from(setting: Setting, evidence: Evidence, slips: FloatArray | None) -> Fit:
-    """Fit from that of the slips (of all, if None) that explains each window best."""
-    model, microscope = setting.model, setting.fit.state.microscope
-    search = coarse_search(model, microscope, evidence.harmonics.amplitudes, evidence.noise_power, slips)
-    start = search.state(microscope, search.explained.argmax(axis=1), model.layer_count - 1)
-    return fit_windows(model, evidence.observation, start, setting.fit.microscope_covariance)
-
-
-def _replaced(fit: Fit, index: NDArray[np.bool_], new: Fit) -> Fit:
-    """The fit with the windows at `index` taken from `new` where that fits better."""
-    better = new.chi2 < fit.chi2[index]
-    where = np.nonzero(index)[0][better]
-    state = fit.state
-    scale, origin, slips = state.scale.copy(), state.origin.copy(), state.slips.copy()
-    covariance, chi2 = fit.slip_covariance.copy(), fit.chi2.copy()
-    scale[where], origin[where], slips[where] = (
-        new.state.scale[better],
-        new.state.origin[better],
-        new.state.slips[better],
-    )
-    covariance[where], chi2[where] = new.slip_covariance[better], new.chi2[better]
-    moved = replace(state, scale=scale, origin=origin, slips=slips)
-    return replace(fit, state=moved, slip_covariance=covariance, chi2=chi2)

@@ -1,23 +1,17 @@
-"""One call from a stack of layers to a recorded image with its truth, and writing both."""
+"""One call from a stack of layers, or from any atoms, to a recorded image with its truth."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import tifffile
 from ase import Atoms
 from numpy.typing import NDArray
 
-from picostem.errors import OutputError, UsageError
+from picostem.errors import UsageError
 from picostem.image import Acquisition, Image
-from picostem.physics import NM
 from picostem.simulate.acquisition import AcquisitionSettings, acquire, clean_shape
 from picostem.simulate.incoherent import MARGIN, simulate_atoms, simulate_periodic
 from picostem.simulate.microscope import Microscope
@@ -26,7 +20,7 @@ from picostem.simulate.multislice import (
     simulate_atoms_multislice,
     simulate_periodic_multislice,
 )
-from picostem.simulate.truth import Placement, describe
+from picostem.simulate.truth import Placement, describe, shares_lattice
 from picostem.structure import Stack
 
 FloatImage = NDArray[np.float32]
@@ -73,24 +67,109 @@ def simulate_stack(
     """
     damage_rng, phonon_rng, recording_rng = rng.spawn(3)
     placement = Placement(rotation, mirrored, origin)
+    clean = _clean_field(shape, pixel_size, microscope, settings)
+    atoms = None
+    if damage is not None or (engine == "multislice" and not shares_lattice(stack)):
+        perfect = _atoms_around(stack, clean, placement)
+        atoms = damage(perfect, damage_rng) if damage is not None else perfect
+    fractions = _fractions(engine, stack, atoms, microscope, clean, placement, phonon_rng, multislice)
+    image = _recorded(fractions, microscope, settings, shape, (pixel_size, clean[1]), recording_rng, name)
+    truth = describe(stack, microscope, settings, image, placement, atoms if damage is not None else None)
+    return image, truth | _computed(truth, engine, fractions, multislice)
+
+
+class Specimen(Protocol):
+    """Atoms that need not be one perfect stack, and what is true of them."""
+
+    @property
+    def stack(self) -> Stack:
+        """The perfect stack that comes nearest: its materials, heights, mean twist and mean slip."""
+
+    def atoms(self, rotation: float, mirrored: bool, origin: tuple[float, float], extent: tuple[float, float]) -> Atoms:
+        """The atoms of a field of the image frame; arguments and value as `Stack.atoms`."""
+
+    def truth(self, placement: Placement) -> Mapping[str, Any]:
+        """What is true of these atoms beside what is true of the stack, `task` among it, ready for JSON."""
+
+
+def simulate_specimen(
+    specimen: Specimen,
+    microscope: Microscope,
+    settings: AcquisitionSettings,
+    shape: tuple[int, int],
+    pixel_size: float,
+    rng: np.random.Generator,
+    *,
+    rotation: float = 0.0,
+    mirrored: bool = False,
+    origin: tuple[float, float] = (0.0, 0.0),
+    engine: Engine = "incoherent",
+    multislice: MultisliceSettings = MultisliceSettings(),
+    name: str = "simulated",
+) -> tuple[Image, dict[str, Any]]:
+    """Image of a specimen such as `TwistDomains` or `SlipField` as a microscope would record it, and its truth.
+
+    Args:
+        specimen: the atoms and what is true of them.
+        rng: draws frozen phonons and everything about the recording, each from a stream of its own.
+
+    The other arguments and the errors are those of `simulate_stack`.
+
+    Returns:
+        the image, and the truth about the specimen's stack (`picostem.simulate.truth.describe`) with that about the
+        specimen over it, ready for JSON.
+    """
+    phonon_rng, recording_rng = rng.spawn(2)
+    placement = Placement(rotation, mirrored, origin)
+    clean = _clean_field(shape, pixel_size, microscope, settings)
+    atoms = _atoms_around(specimen, clean, placement)
+    fractions = _fractions(engine, specimen.stack, atoms, microscope, clean, placement, phonon_rng, multislice)
+    image = _recorded(fractions, microscope, settings, shape, (pixel_size, clean[1]), recording_rng, name)
+    truth = describe(specimen.stack, microscope, settings, image, placement) | dict(specimen.truth(placement))
+    return image, truth | _computed(truth, engine, fractions, multislice)
+
+
+def _clean_field(
+    shape: tuple[int, int], pixel_size: float, microscope: Microscope, settings: AcquisitionSettings
+) -> tuple[tuple[int, int], float]:
+    """Shape and pixel size (Å) of the noise-free image."""
     # The spline wants pixels of at most 0.6 of the Nyquist distance; see `acquire`.
     refine = max(1, math.ceil(pixel_size * 2 * microscope.cutoff / 0.6)) if settings.is_distorted else 1
-    field = clean_shape(shape, settings, refine)
-    atoms = None
-    if damage is not None or (engine == "multislice" and not _shares_lattice(stack)):
-        height, width = (n * pixel_size / refine + 2 * MARGIN for n in field)
-        perfect = stack.atoms(rotation=rotation, mirrored=mirrored, origin=origin, extent=(width, height))
-        atoms = damage(perfect, damage_rng) if damage is not None else perfect
-    clean = (field, pixel_size / refine)
-    fractions = _fractions(engine, stack, atoms, microscope, clean, placement, phonon_rng, multislice)
-    data = acquire(fractions, shape, pixel_size, settings, recording_rng, refine)
-    image = Image(data=data, name=name, acquisition=_acquisition(microscope)).with_pixel_size(pixel_size, "user")
-    truth = describe(stack, microscope, settings, image, placement, atoms if damage is not None else None)
-    truth["simulated"] = {"incoherent": "picostem, linear imaging", "multislice": "picostem, abTEM multislice"}[engine]
-    truth["acquisition"]["mean_detected_fraction"] = float(fractions.mean())
-    if engine == "multislice":
-        truth["specimen"]["frozen_phonon_configs"] = multislice.configurations
-    return image, truth
+    return clean_shape(shape, settings, refine), pixel_size / refine
+
+
+def _atoms_around(specimen: Stack | Specimen, clean: tuple[tuple[int, int], float], placement: Placement) -> Atoms:
+    """The atoms that show in a noise-free image."""
+    height, width = (n * clean[1] + 2 * MARGIN for n in clean[0])
+    frame = (placement.rotation, placement.mirrored, placement.origin)
+    return specimen.atoms(*frame, extent=(width, height))
+
+
+def _recorded(
+    fractions: FloatImage,
+    microscope: Microscope,
+    settings: AcquisitionSettings,
+    shape: tuple[int, int],
+    pixel_sizes: tuple[float, float],
+    rng: np.random.Generator,
+    name: str,
+) -> Image:
+    """The image of a shape; pixel sizes (Å) of it and of the noise-free one."""
+    data = acquire(fractions, shape, pixel_sizes[0], settings, rng, round(pixel_sizes[0] / pixel_sizes[1]))
+    return Image(data=data, name=name, acquisition=_acquisition(microscope)).with_pixel_size(pixel_sizes[0], "user")
+
+
+def _computed(
+    truth: Mapping[str, Any], engine: Engine, fractions: FloatImage, multislice: MultisliceSettings
+) -> dict[str, Any]:
+    """Parts of the truth that say how the image was computed."""
+    by = {"incoherent": "picostem, linear imaging", "multislice": "picostem, abTEM multislice"}[engine]
+    phonons = {"frozen_phonon_configs": multislice.configurations} if engine == "multislice" else {}
+    return {
+        "simulated": by,
+        "acquisition": truth["acquisition"] | {"mean_detected_fraction": float(fractions.mean())},
+        "specimen": truth["specimen"] | phonons,
+    }
 
 
 def _fractions(
@@ -120,14 +199,6 @@ def _fractions(
     raise UsageError(f"unknown engine {engine!r}: expected 'incoherent' or 'multislice'")
 
 
-def _shares_lattice(stack: Stack) -> bool:
-    try:
-        stack.unit_cell()
-    except UsageError:
-        return False
-    return True
-
-
 def _acquisition(microscope: Microscope) -> Acquisition:
     return Acquisition(
         voltage_eV=microscope.voltage_eV,
@@ -135,41 +206,3 @@ def _acquisition(microscope: Microscope) -> Acquisition:
         detector_inner=microscope.detector_inner,
         detector_outer=microscope.detector_outer,
     )
-
-
-def write_simulation(folder: Path, name: str, image: Image, truth: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Write NAME.tif (float32, calibrated in nm as ImageJ does) and NAME.json, each completely or not at all.
-
-    Returns:
-        the two paths.
-
-    Raises:
-        OutputError: if a file cannot be written, or the image has no pixel size.
-    """
-    if image.pixel_size is None:
-        raise OutputError(f"image {image.name!r} has no pixel size: call with_pixel_size before writing it")
-    per_nm = (NM / image.pixel_size[1], NM / image.pixel_size[0])
-    document = json.dumps({**truth, "image": {**truth["image"], "file": f"{name}.tif"}}, indent=1)
-
-    def write_tif(path: Path) -> None:
-        tifffile.imwrite(path, image.data, imagej=True, resolution=per_nm, metadata={"unit": "nm", "axes": "YX"})
-
-    tif, text = folder / f"{name}.tif", folder / f"{name}.json"
-    _write_whole(tif, write_tif)
-    _write_whole(text, lambda path: path.write_text(document + "\n", "utf-8"))
-    return tif, text
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the path, then move: a reader never sees half a file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}", suffix=path.suffix, delete=False) as handle:
-            beside = Path(handle.name)
-        try:
-            write(beside)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

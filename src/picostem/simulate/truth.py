@@ -7,7 +7,7 @@ crystal frame; twist counter-clockwise in the crystal frame, so that a mirrored 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from picostem.errors import UsageError
 from picostem.image import Image
-from picostem.physics import DEGREE, KV, MRAD
+from picostem.physics import DEGREE
 from picostem.simulate.acquisition import AcquisitionSettings
+from picostem.simulate.conditions import acquisition_truth, microscope_truth
 from picostem.simulate.microscope import Microscope
 from picostem.structure import Layer, Monolayer, Stack, image_from_crystal
 
@@ -61,39 +62,77 @@ def describe(
         atoms: those that were imaged, in the image frame, if some of the perfect stack's are missing.
 
     Returns:
-        keys name, task (slip, twist, trilayer, negative or stack), image, frame, structures, layers, layer1 (and layer2
-        of a twisted bilayer), twist_deg, slip or trilayer or negative, microscope, acquisition, specimen.
+        keys name, task (slip, twist, trilayer, twisted trilayer, negative or stack), material (as `load_materials`
+        takes it), image, frame, structures, layers, layer1 (and layer2 of a twisted bilayer), twist_deg, slip or
+        trilayer or negative, interfaces, microscope, acquisition, specimen.
     """
     if image.pixel_size is None:
         raise UsageError(f"image {image.name!r} has no pixel size")
+    material, stack = _material(stack), _named(stack)
     drift = np.asarray(settings.drift)
     first = stack.layers[0]
+    structures: dict[str, Monolayer] = {}
+    for layer in stack.layers:
+        structures.setdefault(layer.monolayer.name, layer.monolayer)
     truth: dict[str, Any] = {
         "name": image.name,
         "task": _task(stack),
+        "material": material,
         "image": _image(image),
         "frame": _FRAME,
-        "structures": {layer.monolayer.name: _structure(layer.monolayer) for layer in stack.layers},
+        "structures": {name: _structure(monolayer) for name, monolayer in structures.items()},
         "layers": [
-            {"index": index, **_layer(layer), **_vacancies(stack, index, atoms, image, placement)}
+            {
+                "index": index,
+                **_layer(layer),
+                **_placed(layer, layer.monolayer != structures[layer.monolayer.name], placement, drift),
+                **_vacancies(stack, index, atoms, image, placement),
+            }
             for index, layer in enumerate(stack.layers, start=1)
         ],
         "layer1": _lattice(first, placement, drift) | _origin(image, placement, drift),
-        **_interfaces(stack, placement, drift),
-        "microscope": _microscope(microscope),
-        "acquisition": _acquisition(settings, image, drift),
+        **_asked(stack, placement, drift),
+        "interfaces": _interfaces(stack, placement),
+        "microscope": microscope_truth(microscope),
+        "acquisition": acquisition_truth(settings, image),
         "specimen": {"vacancies": None if atoms is None else "atoms removed, no relaxation", "contamination": None},
     }
     return truth
 
 
 def _task(stack: Stack) -> str:
-    if len(stack.layers) == 2:
-        try:
-            stack.unit_cell()
-        except UsageError:
-            return "twist"
-    return {1: "negative", 2: "slip", 3: "trilayer"}.get(len(stack.layers), "stack")
+    count = len(stack.layers)
+    if count in (2, 3) and not shares_lattice(stack):
+        return {2: "twist", 3: "twisted trilayer"}[count]
+    return {1: "negative", 2: "slip", 3: "trilayer"}.get(count, "stack")
+
+
+def shares_lattice(stack: Stack) -> bool:
+    """Whether all layers have one lattice, twists of 60° included."""
+    try:
+        stack.unit_cell()
+    except UsageError:
+        return False
+    return True
+
+
+def _material(stack: Stack) -> str:
+    """One name where all layers share it, else one per layer with slashes between them."""
+    names = [layer.monolayer.name for layer in stack.layers]
+    return names[0] if len(set(names)) == 1 else "/".join(names)
+
+
+def _named(stack: Stack) -> Stack:
+    """The stack with another name for each monolayer that is neither the first of its name nor that upside down."""
+    first: dict[str, Monolayer] = {}
+    layers = []
+    for index, layer in enumerate(stack.layers, start=1):
+        same = first.setdefault(layer.monolayer.name, layer.monolayer)
+        if layer.monolayer not in (same, same.flipped()):
+            other = replace(layer.monolayer, name=f"{same.name}, layer {index}")
+            layer = replace(layer, monolayer=other)
+        layers.append(layer)
+    return Stack(tuple(layers))
 
 
 def _image(image: Image) -> dict[str, Any]:
@@ -122,6 +161,19 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "position_cart_A": list(layer.position),
         "position_frac": (np.asarray(layer.position) @ layer.monolayer.reciprocal.T).tolist(),
         "twist_deg": layer.twist / DEGREE,
+    }
+
+
+def _placed(layer: Layer, flipped: bool, placement: Placement, drift: FloatArray) -> dict[str, Any]:
+    """How one layer lies in the image: r_image = R(rotation) M r + position, r in the frame of its listed structure."""
+    rows = layer.cell @ placement.matrix.T
+    turn = -layer.twist if placement.mirrored else layer.twist
+    return {
+        "flipped": flipped,
+        "rotation_deg": (placement.rotation + turn) / DEGREE,
+        "mirrored": placement.mirrored != flipped,
+        "rows_image_A": rows.tolist(),
+        "rows_apparent_A": (rows @ np.linalg.inv(drift).T).tolist(),
     }
 
 
@@ -169,24 +221,39 @@ def _origin(image: Image, placement: Placement, drift: FloatArray) -> dict[str, 
     return {"origin_image_A": list(placement.origin), "origin_col_row": [column, row]}
 
 
-def _interfaces(stack: Stack, placement: Placement, drift: FloatArray) -> dict[str, Any]:
-    """What is asked of the image: slip, twist, the three positions of a trilayer, or nothing."""
-    slips, twists = stack.slips, stack.twists / DEGREE
+def _asked(stack: Stack, placement: Placement, drift: FloatArray) -> dict[str, Any]:
+    """What is asked of the image: slip, twist, the positions of three layers, or nothing."""
+    twists, task = stack.twists / DEGREE, _task(stack)
     lower = stack.layers[0].monolayer
-    task = _task(stack)
     if task == "negative":
         return {"negative": f"monolayer {lower.name}"}
     if task == "slip":
-        return {"twist_deg": float(twists[0]), "slip": _slip(slips[0], lower, placement, drift)}
+        return {"twist_deg": float(twists[0]), "slip": _slip(stack.slips[0], lower, placement, drift)}
     if task == "twist":
         seen = -twists[0] if placement.mirrored else twists[0]
         second = _lattice(stack.layers[1], placement, drift)
         kept = {key: second[key] for key in ("structure", "rows_image_A", "rows_apparent_A")}
         return {"twist_deg": float(twists[0]), "twist_seen_in_image_deg": float(seen), "layer2": kept}
-    named = {f"D{k}{k + 1}": slip for k, slip in enumerate(slips, start=1)}
-    cartesian = {f"{key}_cart_A": slip.tolist() for key, slip in named.items()}
-    fractional = {f"{key}_frac": (slip @ lower.reciprocal.T).tolist() for key, slip in named.items()}
-    return {"twists_deg": twists.tolist(), task: cartesian | fractional}
+    between = _interfaces(stack, placement)
+    named = {f"D{e['lower']}{e['upper']}_{key}": e[f"slip_{key}"] for key in ("cart_A", "frac") for e in between}
+    return {"twists_deg": twists.tolist(), "trilayer" if len(stack.layers) == 3 else task: named}
+
+
+def _interfaces(stack: Stack, placement: Placement) -> list[dict[str, Any]]:
+    """Slip and twist between each layer and the next, in the frame of the lower one."""
+    return [
+        {
+            "lower": lower,
+            "upper": lower + 1,
+            "slip_cart_A": slip.tolist(),
+            "slip_frac": (slip @ layer.monolayer.reciprocal.T).tolist(),
+            "twist_deg": twist,
+            "twist_seen_in_image_deg": -twist if placement.mirrored else twist,
+        }
+        for lower, (layer, slip, twist) in enumerate(
+            zip(stack.layers[:-1], stack.slips, (stack.twists / DEGREE).tolist(), strict=True), start=1
+        )
+    ]
 
 
 def _slip(slip: FloatArray, lower: Monolayer, placement: Placement, drift: FloatArray) -> dict[str, Any]:
@@ -200,45 +267,4 @@ def _slip(slip: FloatArray, lower: Monolayer, placement: Placement, drift: Float
         "D_image_A": seen.tolist(),
         "D_apparent_image_A": np.linalg.solve(drift, seen).tolist(),
         "norm_minimal_A": float(shortest),
-    }
-
-
-def _microscope(m: Microscope) -> dict[str, Any]:
-    return {
-        "kV": m.voltage_eV / KV,
-        "semiangle_mrad": m.semiangle / MRAD,
-        "detector_mrad": [m.detector_inner / MRAD, m.detector_outer / MRAD],
-        "defocus_A": m.defocus,
-        "aberrations": {
-            "C10_A": -m.defocus,
-            "C12_A": m.C12,
-            "phi12_deg_image": m.phi12 / DEGREE,
-            "C21_A": m.C21,
-            "phi21_deg_image": m.phi21 / DEGREE,
-            "C30_A": m.C30,
-            "convention": "abTEM polar; defocus = -C10, referred to the mid-plane of layer 1; angles ccw, image frame",
-        },
-        "source_fwhm_A": m.source_fwhm,
-    }
-
-
-def _acquisition(settings: AcquisitionSettings, image: Image, drift: FloatArray) -> dict[str, Any]:
-    assert image.pixel_size is not None
-    electrons = settings.dose * image.pixel_size[0] * image.pixel_size[1]
-    counts = (image.data.mean(dtype=np.float64) - settings.offset) / settings.gain
-    return {
-        "dose_e_per_A2": settings.dose,
-        "electrons_per_pixel": electrons,
-        "mean_detected_counts_per_pixel": float(counts),
-        "noise": "Poisson counts + Gaussian read noise; image = gain*(counts+read*N(0,1))+offset",
-        "gain": settings.gain,
-        "offset": settings.offset,
-        "read_noise_counts": settings.read_noise,
-        "drift_matrix_specimen_from_scan": drift.tolist(),
-        "drift_matrix_apparent_from_ideal": np.linalg.inv(drift).tolist(),
-        "drift_note": "scan point p (x right,y up, A) samples specimen point T p; a vector v appears as T^-1 v",
-        "fast_axis_jitter_rms_px": settings.jitter,
-        "line_offset_rms_px": settings.line_offset,
-        "slow_axis_line_jitter_rms_px": settings.line_jitter,
-        "background_peak_over_mean_signal": settings.contamination,
     }

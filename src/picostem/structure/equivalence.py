@@ -13,7 +13,7 @@ crystal frame, twists rad, counter-clockwise.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -126,33 +126,61 @@ class SetDistance(NamedTuple):
     max: float
 
 
-def trilayer_distance(a: ArrayLike, b: ArrayLike, monolayer: Monolayer) -> SetDistance:
-    """Distance of two sets of positions of identical parallel layers, modulo all that projection cannot show.
+def trilayer_distance(a: ArrayLike, b: ArrayLike, layers: Monolayer | Sequence[Monolayer]) -> SetDistance:
+    """Distance of two sets of positions of layers that share a lattice, modulo all that projection cannot show.
 
-    That is the lattice, a common translation, the order of the layers and the symmetry of the layer. The common
+    That is the lattice, a common translation, the order of the layers and the symmetry of the layers. The common
     translation is the one that makes the root mean square smallest, and so are the order and the operation.
 
     Args:
         a, b: position of each layer, shape (layers, 2) with two to four layers, Å.
+        layers: what they are, one for all, or one each in the order of both sets: a layer and `turned()`, its
+            antiparallel one, or different materials. The first one's lattice counts.
 
     Raises:
-        UsageError: the sets do not have the same size, or not two to four layers.
+        UsageError: the sets do not have the same size, or not two to four layers, or not one position for each layer.
     """
     first, second = _vectors(a), _vectors(b)
+    kinds = (layers,) * len(first) if isinstance(layers, Monolayer) else tuple(layers)
     # 4: the number of orders and of lattice choices grows as n! 4^(n - 1).
-    if first.shape != second.shape or first.ndim != 2 or not 2 <= len(first) <= 4:
-        raise UsageError(f"expected two sets of 2 to 4 positions (layers, 2), got {first.shape} and {second.shape}")
-    layer = symmetry(projection(monolayer))
-    orders = [list(order) for order in itertools.permutations(range(len(first)))]
-    turned = np.array([operation(second)[order] for operation in layer.operations for order in orders])
-    difference = first - turned
-    relative = images(difference[:, 1:] - difference[:, :1], layer.cell)
+    if first.shape != second.shape or first.ndim != 2 or not 2 <= len(first) <= 4 or len(kinds) != len(first):
+        raise UsageError(
+            f"expected two sets of 2 to 4 positions (layers, 2), got {first.shape} and {second.shape} for "
+            f"{len(kinds)} layers"
+        )
+    difference = first - np.array(list(_alike(second, kinds)))
+    relative = images(difference[:, 1:] - difference[:, :1], symmetry(projection(kinds[0])).cell)
     choices = np.array(list(itertools.product(range(relative.shape[2]), repeat=len(first) - 1)))
     others = relative[:, np.arange(len(first) - 1), choices]
     residual = np.concatenate([np.zeros_like(others[..., :1, :]), others], axis=-2).reshape(-1, len(first), 2)
     squares = ((residual - residual.mean(axis=1, keepdims=True)) ** 2).sum(axis=-1)
     best = squares[squares.mean(axis=-1).argmin()]
     return SetDistance(float(np.sqrt(best.mean())), float(np.sqrt(best.max())))
+
+
+def _alike(positions: FloatArray, layers: tuple[Monolayer, ...]) -> Iterator[FloatArray]:
+    """Positions of the same layers that look the same: each operation, with each order that it allows.
+
+    An isometry (W, t) that lays layer k on layer l takes k from x to W x - t, where it is l.
+    """
+    maps = {pair: _isometries(*pair) for pair in itertools.product(set(layers), repeat=2)}
+    matrices = [operation.matrix for upper in dict.fromkeys(layers) for operation in maps[layers[0], upper]]
+    orders = list(itertools.permutations(range(len(layers))))
+    for matrix, order in itertools.product(matrices, orders):
+        steps = [
+            next((one for one in maps[layers[k], layers[slot]] if _same(one.matrix, matrix)), None)
+            for slot, k in enumerate(order)
+        ]
+        moved = [step.matrix @ positions[k] - step.shift for step, k in zip(steps, order, strict=True) if step]
+        if len(moved) == len(order):
+            yield np.array(moved)
+
+
+def _isometries(lower: Monolayer, upper: Monolayer) -> tuple[Operation, ...]:
+    """All isometries that lay one layer on the other, none if they are different; one per matrix."""
+    own = layer_operations(lower)
+    link = Operation(np.eye(2), np.zeros(2)) if lower == upper else _link(projection(lower), projection(upper))
+    return () if link is None else tuple(_product(link, operation) for operation in own)
 
 
 def twist_distance(a: ArrayLike, b: ArrayLike, lower: Monolayer, upper: Monolayer | None = None) -> FloatArray:

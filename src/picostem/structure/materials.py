@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from picostem.errors import FileError, UnknownMaterialError, UsageError
+from picostem.errors import FileError, PicostemError, UnknownMaterialError, UsageError
 from picostem.structure.monolayer import Monolayer
 
 MATERIALS = files("picostem.structure") / "materials.json"
+
+MOST_LAYERS = 4
+"""Layers that one stack may name: what equivalences are worked out for."""
 
 
 def material_names() -> list[str]:
@@ -42,6 +45,69 @@ def load_monolayer(material: str | Path, layer: int = 1) -> Monolayer:
     return layers[layer - 1]
 
 
+def load_materials(text: str | Path) -> tuple[Monolayer, ...]:
+    """The layers that a text names, from the beam's entrance side upwards: "ReS2", "MoS2/WSe2", "a.cif/WSe2".
+
+    The slash also divides folders. Names and existing files are found in whatever way of cutting the text leaves
+    least unknown, the whole text as one material before all others. One material stands for all layers of a stack.
+
+    Args:
+        text: up to MOST_LAYERS of what `load_monolayer` takes, with slashes between them; a Path is one file.
+
+    Raises:
+        UnknownMaterialError: one of them is neither a name nor a file; the message says which, and the nearest name.
+        FileError, StructureError: a file is missing, cannot be read, or holds no van der Waals layer.
+        UsageError: nothing stands before or after a slash, or there are too many layers.
+    """
+    if isinstance(text, Path):
+        return (load_monolayer(text),)
+    names = _cut(text)
+    if not all(names) and len(names) > 1:
+        raise UsageError(f"{text!r}: expected a material before and after each slash, as in MoS2/WSe2")
+    if len(names) > MOST_LAYERS:
+        raise UsageError(f"{text!r}: expected up to {MOST_LAYERS} layers, got {len(names)}")
+    return tuple(_one_of(names, index, text) for index in range(len(names)))
+
+
+def _one_of(names: tuple[str, ...], index: int, text: str) -> Monolayer:
+    try:
+        return load_monolayer(names[index])
+    except PicostemError as error:
+        if len(names) == 1:
+            raise
+        raise type(error)(f"layer {index + 1} of {text!r}: {error}") from error
+
+
+def _cut(text: str) -> tuple[str, ...]:
+    """The pieces between some of the slashes that leave least unknown, fewer of them if equal."""
+    words = text.split("/")
+    # best[n]: faults, minus the letters that are known, and the pieces of the first n words.
+    best: list[tuple[int, int, tuple[str, ...]]] = [(0, 0, ())]
+    for end in range(1, len(words) + 1):
+        choices = []
+        for start, (faults, known, before) in enumerate(best):
+            piece = "/".join(words[start:end]).strip()
+            fault = _fault(piece)
+            choices.append((faults + fault, known - len(piece) * (fault < 2), (*before, piece)))
+        best.append(min(choices, key=lambda choice: (choice[0], choice[1], len(choice[2]))))
+    return best[-1][2]
+
+
+def _fault(piece: str) -> int:
+    """0 for a name or an existing file, 1 for what resembles a name, 2 for what says nothing."""
+    path = Path(piece).expanduser()
+    if piece.casefold() in _aliases() or path.is_file():
+        return 0
+    return 1 if "/" not in piece and not path.suffix and _nearest(piece) else 2
+
+
+def _nearest(name: str) -> str | None:
+    """The built-in material whose name resembles this one most, if any does."""
+    # 0.4: "wse" and "grafene" still find theirs.
+    found = difflib.get_close_matches(name.casefold(), _aliases(), n=1, cutoff=0.4)
+    return _aliases()[found[0]] if found else None
+
+
 def _layers_of_file(material: str | Path) -> tuple[Monolayer, ...]:
     path = Path(material).expanduser()
     if path.is_file():
@@ -50,8 +116,8 @@ def _layers_of_file(material: str | Path) -> tuple[Monolayer, ...]:
         return layers_of_file(path)
     if isinstance(material, Path) or path.suffix or len(path.parts) > 1:
         raise FileError(f"no structure file {path}; built-in materials are {', '.join(_built_in())}")
-    nearest = difflib.get_close_matches(str(material).casefold(), _aliases(), n=1, cutoff=0.4)
-    hint = f"did you mean {_aliases()[nearest[0]]}? " if nearest else ""
+    nearest = _nearest(str(material))
+    hint = f"did you mean {nearest}? " if nearest else ""
     raise UnknownMaterialError(
         f"unknown material {str(material)!r}: {hint}Expected one of {', '.join(_built_in())}, "
         f"or the path of a CIF, POSCAR or xyz file"

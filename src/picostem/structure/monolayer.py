@@ -98,6 +98,14 @@ class Monolayer:
         cell = np.array([[a, 0.0], [-b_x - a * np.ceil(-b_x / a - 1e-9), b_y]])
         return replace(self, cell=cell, positions=turned, note=f"{self.note} (turned upside down)".strip())
 
+    def turned(self) -> Monolayer:
+        """The layer rotated by 180° in the plane, (x, y, z) -> (-x, -y, z), on the same cell.
+
+        Above a 2H layer that is the antiparallel (H) one, whose twist of 60° is a lattice symmetry away.
+        """
+        note = f"{self.note} (rotated by 180° in the plane)".strip()
+        return replace(self, positions=self.positions * (-1.0, -1.0, 1.0), note=note)
+
 
 def _frozen(values: ArrayLike) -> FloatArray:
     array = np.array(values, dtype=np.float64)

@@ -176,7 +176,7 @@ class Stack:
             raise UsageError(f"the field must be larger than nothing, got {extent} Å")
         frame = image_from_crystal(rotation, mirrored)
         contents = [_fill(layer, frame, shift, half) for layer in self.layers]
-        return self._as_atoms(contents, np.diag(2 * half), corner=-half, periodic=False)
+        return self.boxed(contents, np.diag(2 * half), corner=-half, periodic=False)
 
     def unit_cell(self, vacuum: float = 15.0) -> Atoms:
         """One cell, periodic in the plane, of a stack whose layers share a lattice (twists of 60° included).
@@ -195,9 +195,9 @@ class Stack:
                     f"than layer 1 ({self.layers[0].monolayer.name}): use atoms() for a field instead of a cell"
                 )
         contents = [(layer.positions, np.arange(len(layer.monolayer.symbols))) for layer in self.layers]
-        return self._as_atoms(contents, cell, corner=np.zeros(2), periodic=True, vacuum=vacuum)
+        return self.boxed(contents, cell, corner=np.zeros(2), periodic=True, vacuum=vacuum)
 
-    def _as_atoms(
+    def boxed(
         self,
         contents: Sequence[tuple[FloatArray, SiteArray]],
         cell: FloatArray,
@@ -205,7 +205,15 @@ class Stack:
         periodic: bool,
         vacuum: float = 0.0,
     ) -> Atoms:
-        """Positions and sites of each layer in one box: as high as they are plus the vacuum, with its corner given."""
+        """Given atoms of each layer in one box, as high as they are plus the vacuum.
+
+        Args:
+            contents: for each layer, positions (n, 3) in Å and the site of each in the layer's monolayer (n,).
+            cell: rows of the box in the plane, Å, shape (2, 2), and its corner, Å, shape (2,).
+
+        Returns:
+            Atoms with arrays `layer` (1-based) and `site`.
+        """
         positions = np.concatenate([points for points, _ in contents])
         sites = np.concatenate([indices for _, indices in contents])
         symbols = [

@@ -1,0 +1,334 @@
+"""Two layers with lattices of their own: which lattices, which settings of both, and the joint fit in real space.
+
+Candidates come from the power spectrum where the layers' peaks are apart (`pair`), and from a scan of the angle about a
+single lattice where they merge. Each is located on a grid of positions, fitted roughly, and the best ones with the
+microscope; the misfits of those that remain tell how sure the twist is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.resolve.evidence import HARMONIC_LIMIT
+from picostem.resolve.field import Field
+from picostem.resolve.joint import JointFit, Placement, Tie, fit_joint, unfitted
+from picostem.resolve.lattice import SPECTRUM_SIZE, Lattice, Spectrum, find_lattices, refine_lattice
+from picostem.resolve.locate import explained_alone, locate
+from picostem.resolve.model import Optics
+from picostem.resolve.noise import measure_noise
+from picostem.resolve.pair import find_pairs, same_points, settings_like
+from picostem.resolve.parallel import side_by_side
+from picostem.resolve.waves import WaveModel
+from picostem.structure.equivalence import twist_distance
+from picostem.structure.monolayer import Monolayer
+from picostem.structure.stack import rotation_matrix
+
+FloatArray = NDArray[np.float64]
+
+PATCHES = (60.0, 30.0)  # Å; sides of the part of the image, about its centre, that is fitted as one
+RIGID = 0.93  # chi² of the smaller part over that of the larger one from which both are rigid layers
+PAIRS, SINGLES = 3, 2  # candidates from the spectrum: pairs of lattices, and single ones that two layers may share
+MERGED = 1.2  # resolution elements by which the first reflections of the layers are apart at most in the scan
+SCAN = 0.3  # of a resolution element at TYPICAL: step of its angles
+FIRST, TYPICAL = 0.37, 0.6  # 1/Å; the shortest reflections of 2D crystals, and those that count
+ROUGH = 0.8  # 1/Å; limit of the reflections that first fits use
+ROUGH_FITS, FINAL_FITS = 16, 4  # candidates fitted roughly, and with the microscope
+SETTINGS = 3  # of a layer with like peaks that are looked at
+CLEAR = 0.9  # share of the lattices' power from which a rough fit of layers whose peaks are apart is right
+STRAIN = 0.005  # standard deviation of the strain between layers of one material
+MISMATCH = 0.01  # the same for two materials, whose cells are known less well
+TOGETHER = 5.0  # resolution elements between the layers' first reflections up to which cross-terms are tried
+CROSS_TERMS = 2  # times that they are computed anew
+CLOSE = 400.0  # chi² over the best reading up to which another is judged with them
+DEFOCUS_STARTS = (-15.0, 15.0)  # Å from mid-focus
+SAME_TWIST = np.radians(0.3)  # twists that differ by less are one reading
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A way to read the image: the lattices of both layers with their fit."""
+
+    lattices: tuple[Lattice, Lattice]
+    model: WaveModel
+    tie: Tie
+    fit: JointFit
+
+    @property
+    def twist(self) -> float:
+        """Rotation of the second layer relative to the first, first layer's crystal frame, rad."""
+        return float(self.tie.twists(self.fit.placement.reciprocals)[0])
+
+    @property
+    def twist_sigma(self) -> float:
+        """Its standard deviation, rad, by the Fisher information and the noise that was found."""
+        slope = self.tie.slope(self.fit.placement.reciprocals, self.tie.twists)
+        return float(np.sqrt((slope @ self.fit.lattice_covariance @ slope.T)[0, 0]))
+
+    @property
+    def fitted_lattices(self) -> tuple[Lattice, Lattice]:
+        """The lattices as the fit left them."""
+        rows = np.swapaxes(np.linalg.inv(self.fit.placement.reciprocals), 1, 2)
+        return Lattice(rows[0], self.lattices[0].cell), Lattice(rows[1], self.lattices[1].cell)
+
+
+@dataclass(frozen=True)
+class Twisted:
+    """The best reading of an image as two layers with lattices of their own.
+
+    Attributes:
+        layers: their structures. best: the reading. others: other readings, one for each twist that differs.
+        reversed_order: cost of the opposite order of the layers along the beam, in units of the noise that was found.
+        field: what was fitted.
+    """
+
+    layers: tuple[Monolayer, Monolayer]
+    best: Reading
+    others: tuple[Reading, ...]
+    reversed_order: float
+    field: Field
+
+    def cost(self, reading: Reading) -> float:
+        """Chi² that a reading costs over the best one."""
+        return (reading.fit.cost - self.best.fit.cost) / self.best.fit.chi2_reduced
+
+    @property
+    def explained(self) -> float:
+        """Share of the lattices' power explained."""
+        return explained(self.field, self.best.fit)
+
+
+def explained(field: Field, fit: JointFit) -> float:
+    """Share of a field's power above the noise that a fit explains; residual above what was expected counts."""
+    floor = min(1.0, fit.chi2_reduced) * field.values.size
+    weighted = field.values * field.weight
+    signal = float(np.sum(weighted.astype(np.float64) ** 2)) - floor
+    return float(np.clip(1 - (fit.chi2 - floor) / signal, 0, 1)) if signal > 0 else 0.0
+
+
+def find_twisted(
+    data: NDArray[np.float32],
+    spectrum: Spectrum,
+    layers: tuple[Monolayer, Monolayer],
+    pixel_size: float | None,
+    optics: tuple[Optics, ...],
+) -> Twisted | None:
+    """The best reading of an image as two twisted layers, or None if no lattice was found.
+
+    Args:
+        data: image with its mean subtracted. spectrum: its power spectrum.
+        layers: from the beam's entrance on. pixel_size: Å per pixel, if known.
+        optics: microscopes it may be; the first serves to find the lattices.
+    """
+    first = replace(optics[0], semiangle_sigma=0.0)
+    side = min(SPECTRUM_SIZE, *data.shape)
+    pairs = find_pairs(spectrum, layers, pixel_size, side, PAIRS)
+    if not pairs:
+        return None
+    scale = pairs[0].lattices[0].pixel_size
+    whole = Field.of(data, measure_noise(data, spectrum, scale), scale)
+    lattices = [pair.lattices for pair in pairs]
+    singles = _singles(spectrum, layers, pixel_size)
+    found: Twisted | None = None
+    for patch in PATCHES:
+        part = whole.cut((0.0, 0.0), patch / scale)
+        if found is not None and _is_rigid(found, part):
+            break
+        rough = _rough_fits(part, layers, first, [two for pair in lattices for two in _settings(part, layers, pair, first)])
+        if not rough or explained(part, rough[0].fit) < CLEAR:
+            angles = _angles(min(side * scale, patch))
+            turned = [
+                (_turned(one, -angle / 2), _turned(other, angle / 2))
+                for single in singles
+                for one, other in _settings(part, layers, single, first)
+                for angle in angles
+            ]
+            rough = sorted([*rough, *_rough_fits(part, layers, first, turned)], key=lambda r: r.fit.cost)
+        if rough:
+            found = _judged(part, layers, _readings(part, layers, rough, optics))
+    return found
+
+
+def _is_rigid(found: Twisted, part: Field) -> bool:
+    """Whether a smaller part of what was fitted fits no better by itself: else the layers are not rigid, or several."""
+    best = found.best
+    own = fit_joint(best.model, part, best.fit.placement, best.tie, free_microscope=False)
+    return own.chi2_reduced > RIGID * best.fit.chi2_reduced
+
+
+def _readings(
+    field: Field, layers: tuple[Monolayer, Monolayer], rough: list[Reading], optics: tuple[Optics, ...]
+) -> list[Reading]:
+    """The best rough reading and those of other twists, each with its microscope, the best first."""
+    best = _refit(field, layers, rough[0], optics)
+    known = best.model.parts[0].optics
+    others = side_by_side(lambda r: _final(field, layers, r, known), _distinct(rough[1:], rough[0], layers))
+    return sorted([best, *others], key=lambda r: r.fit.cost)
+
+
+def _judged(field: Field, layers: tuple[Monolayer, Monolayer], readings: list[Reading]) -> Twisted:
+    """The readings, best first, each with what the layers do together where that may matter."""
+    best = readings[0]
+    close = [r for r in readings if (r.fit.cost - best.fit.cost) / best.fit.chi2_reduced < CLOSE]
+    both = [_orders(field, layers, r) for r in close]
+    readings = sorted([*(one for one, _ in both), *readings[len(close) :]], key=lambda r: r.fit.cost)
+    best = readings[0]
+    reverse = next(((other.fit.cost - one.fit.cost) for one, other in both if one is best), 0.0)
+    others = tuple(_distinct(readings[1:], best, layers))
+    return Twisted(layers, best, others, reverse / best.fit.chi2_reduced, field)
+
+
+def _orders(
+    field: Field, layers: tuple[Monolayer, Monolayer], reading: Reading
+) -> tuple[Reading, Reading]:
+    """The reading with the order of the layers along the beam that fits best, and with the other one."""
+    optics = reading.model.parts[0].optics
+    found = [[reading], [_final(field, layers, reading, optics, upside_down=True)]]
+    if merged(reading, field):
+        jobs = [(order, side) for order in (0, 1) for side in (False, True)]
+        crossed = side_by_side(lambda job: _with_cross_terms(field, found[job[0]][0], job[1]), jobs)
+        for (order, _), one in zip(jobs, crossed, strict=True):
+            found[order].append(one)
+    best = [min(some, key=lambda r: r.fit.cost) for some in found]
+    best.sort(key=lambda r: r.fit.cost)
+    return best[0], best[1]
+
+
+def merged(reading: Reading, field: Field) -> bool:
+    """Whether the layers' first reflections lie so close that what the layers do together is mixed with them."""
+    side = max(np.ptp(field.x), np.ptp(field.y))
+    one, other = (lattice.reciprocal for lattice in reading.fitted_lattices)
+    points = one @ np.linalg.inv(other)
+    return bool(np.linalg.norm((points - np.rint(points)) @ other, axis=1).min() * side < TOGETHER)
+
+
+def _with_cross_terms(field: Field, reading: Reading, other_side: bool) -> Reading:
+    """The reading with the cross-terms of both layers, from this or the other side of focus."""
+    fit, model = reading.fit, replace(reading.model, cross=np.zeros(0, dtype=complex))
+    if other_side:
+        microscope = fit.placement.microscope.copy()
+        microscope[0] = 2 * model.prior.mean[0] - microscope[0]
+        microscope[1:3] *= -1
+        start = replace(fit.placement, microscope=microscope)
+        fit = fit_joint(model, field, start, reading.tie, free_microscope=True)
+    full = model
+    for _ in range(CROSS_TERMS):
+        full = model.with_cross_terms(reading.fitted_lattices, fit.placement.microscope)
+        fit = fit_joint(full, field, fit.placement, reading.tie, free_microscope=True)
+    return replace(reading, model=full, fit=fit)
+
+
+def _settings(
+    field: Field, layers: tuple[Monolayer, Monolayer], lattices: tuple[Lattice, Lattice], optics: Optics
+) -> list[tuple[Lattice, Lattice]]:
+    """Pairs of settings with like peaks: of each layer those that explain most of the field by themselves."""
+    kept = []
+    for layer, lattice in zip(layers, lattices, strict=True):
+        found = settings_like(lattice, layer)
+        if len(found) > SETTINGS:
+            models = [WaveModel.build((layer,), (one,), (0,), optics, ROUGH) for one in found]
+            shares = [
+                explained_alone(model, field, model.prior.mean, one.reciprocal[None])
+                for model, one in zip(models, found, strict=True)
+            ]
+            found = [found[i] for i in np.argsort(shares)[::-1][:SETTINGS]]
+        kept.append(found)
+    return list(itertools.product(*kept))
+
+
+def _rough_fits(
+    field: Field,
+    layers: tuple[Monolayer, Monolayer],
+    optics: Optics,
+    pairs: list[tuple[Lattice, Lattice]],
+) -> list[Reading]:
+    """Fits of positions and lattices, the best first, from the pairs of lattices that explain most where they lie."""
+
+    def start(lattices: tuple[Lattice, Lattice]) -> tuple[float, list[Reading]]:
+        model = WaveModel.build(layers, lattices, (0, 1), optics, ROUGH)
+        reciprocals = np.array([lattice.reciprocal for lattice in lattices])
+        located = locate(model, field, model.prior.mean, reciprocals, 2)
+        places = [Placement(model.prior.mean, one.scale, one.positions, reciprocals) for one in located]
+        tie = Tie.of(lattices, STRAIN if layers[0] == layers[1] else MISMATCH)
+        return located[0].explained, [Reading(lattices, model, tie, unfitted(place)) for place in places]
+
+    def fit(reading: Reading) -> Reading:
+        place = reading.fit.placement
+        found = fit_joint(
+            reading.model, field, place, reading.tie, free_microscope=False, iterations=10, tolerance=2.0
+        )
+        return replace(reading, fit=found)
+
+    starts = sorted(side_by_side(start, pairs), key=lambda scored: -scored[0])[:ROUGH_FITS]
+    fits = side_by_side(fit, [reading for _, readings in starts for reading in readings])
+    return sorted((r for r in fits if r.fit.placement.scale > 0), key=lambda r: r.fit.cost)
+
+
+def _singles(
+    spectrum: Spectrum, layers: tuple[Monolayer, Monolayer], pixel_size: float | None
+) -> list[tuple[Lattice, Lattice]]:
+    """Single lattices that were found, with the second layer's lattice under the same distortion."""
+    found = []
+    for candidate, _ in find_lattices(spectrum, layers[0], pixel_size, SINGLES):
+        one = refine_lattice(spectrum, candidate)
+        if not any(same_points(one, other) for other, _ in found):
+            found.append((one, Lattice(layers[1].cell @ one.image_from_crystal.T, layers[1].cell)))
+    return found
+
+
+def _angles(side: float) -> FloatArray:
+    """Angles at which the first peaks of two layers merge in a field of a side in Å, rad."""
+    reach, step = MERGED / (side * FIRST), SCAN / (side * TYPICAL)
+    count = int(np.ceil(reach / step))
+    return np.arange(-count, count + 1) * step
+
+
+def _turned(lattice: Lattice, angle: float) -> Lattice:
+    """A crystal turned by an angle in its own frame, under the same distortion of the image."""
+    return Lattice(lattice.cell @ rotation_matrix(angle).T @ lattice.image_from_crystal.T, lattice.cell)
+
+
+def _refit(
+    field: Field, layers: tuple[Monolayer, Monolayer], reading: Reading, optics: tuple[Optics, ...]
+) -> Reading:
+    """The reading with its microscope, the one of those given that fits best."""
+    known = [replace(o, semiangle_sigma=0.0) for o in optics]
+    tried = side_by_side(lambda o: _final(field, layers, reading, o), known)
+    likeliest = int(np.argmin([r.fit.cost for r in tried]))
+    if optics[likeliest] == known[likeliest]:
+        return tried[likeliest]
+    return _final(field, layers, tried[likeliest], optics[likeliest])
+
+
+def _final(
+    field: Field, layers: tuple[Monolayer, Monolayer], reading: Reading, optics: Optics, upside_down: bool = False
+) -> Reading:
+    """The reading fitted with all reflections and the microscope, from over- and underfocus."""
+    lattices = reading.fitted_lattices
+    model = WaveModel.build(layers, lattices, (0, 1), optics, HARMONIC_LIMIT, upside_down)
+    fits = []
+    for shift in DEFOCUS_STARTS:
+        microscope = model.prior.mean.copy()
+        microscope[0] += shift
+        start = replace(reading.fit.placement, microscope=microscope)
+        fits.append(fit_joint(model, field, start, reading.tie, free_microscope=True))
+    return Reading(lattices, model, reading.tie, min(fits, key=lambda fit: fit.cost))
+
+
+def _distinct(readings: list[Reading], best: Reading, layers: tuple[Monolayer, Monolayer]) -> list[Reading]:
+    """The best readings of other twists, or of other hands of the layers, than those before them."""
+    kept: list[Reading] = []
+    for reading in sorted(readings, key=lambda r: r.fit.cost):
+        if not any(same_twist(reading, other, layers) for other in (best, *kept)):
+            kept.append(reading)
+    return kept[: FINAL_FITS - 1]
+
+
+def same_twist(one: Reading, other: Reading, layers: tuple[Monolayer, Monolayer]) -> bool:
+    """Whether two readings mean the same twist, up to what projection cannot tell."""
+    flipped = [r.lattices[0].mirrored != r.lattices[1].mirrored for r in (one, other)]
+    upper = layers[1].flipped() if flipped[0] else layers[1]
+    return flipped[0] == flipped[1] and bool(twist_distance(one.twist, other.twist, layers[0], upper) < SAME_TWIST)
