@@ -19,12 +19,13 @@ from threadpoolctl import threadpool_limits
 from picostem.errors import UsageError
 from picostem.files import check_image, from_array, read_image
 from picostem.image import Image
-from picostem.physics import SIGMA_PER_FWHM
 from picostem.resolve.aligned import interfaces, layers, moved, other_orders
 from picostem.resolve.combine import common_slip
+from picostem.resolve.estimate import Fit
 from picostem.resolve.hypotheses import PARALLEL, alternatives, fit_hypotheses
-from picostem.resolve.lattice import Spectrum, power_spectrum, same_setting
+from picostem.resolve.lattice import power_spectrum, same_setting
 from picostem.resolve.map import Mapping
+from picostem.resolve.microscope import fitted_microscope
 from picostem.resolve.model import Optics
 from picostem.resolve.orient import Setting, find_settings, fit_setting, turned_round
 from picostem.resolve.parallel import side_by_side
@@ -34,14 +35,32 @@ from picostem.resolve.result import (
     Quality,
     Result,
 )
-from picostem.resolve.select import Judgement, judge_fit, judge_lattice, judge_layers
+from picostem.resolve.select import (
+    Judgement,
+    judge_fit,
+    judge_lattice,
+    judge_layers,
+    clearly_turned,
+    judge_twist,
+    turned,
+)
 from picostem.resolve.settings import Settings
 from picostem.resolve.square import squared, unsquared
 from picostem.resolve.synthesis import synthesise
+from picostem.resolve.twist_map import map_twist
+from picostem.resolve.twist_result import (
+    draw_again,
+    twist_alternatives,
+    twist_interface,
+    twist_layers,
+    twist_microscope,
+    twist_slip_map,
+)
+from picostem.resolve.twisted import Twisted, find_twisted, one_lattice_cost
 from picostem.resolve.window import window_starts
 from picostem.resolve.windows import fit_grid
 from picostem.structure.lattice import shortest
-from picostem.structure.materials import load_monolayer
+from picostem.structure.materials import load_materials
 from picostem.structure.monolayer import Monolayer
 from picostem.version import VERSION
 
@@ -81,70 +100,141 @@ def resolve_with(image: Image | NDArray[Any] | str | Path, settings: Settings, p
 
 def _resolve(image: Image | NDArray[Any] | str | Path, settings: Settings, progress: Stage | None) -> Result:
     clock = _Clock(progress)
-    monolayer = load_monolayer(settings.material)
+    materials = load_materials(settings.material)
     original = read_image(image) if isinstance(image, str | Path) else image
     original = original if isinstance(original, Image) else from_array(original)
     check_image(original)
     if settings.pixel_size_A is not None:
         original = original.with_pixel_size(settings.pixel_size_A, "user")
     clock.lap("read", then="lattice and microscope")
-    square = squared(original)
-    return unsquared(_resolve_square(square, monolayer, settings, progress, clock), original)
+    task = _Task(squared(original), materials, settings, progress, clock)
+    return replace(unsquared(_resolve_square(task), original), seconds=clock.laps)
 
 
-def _resolve_square(
-    taken: Image, monolayer: Monolayer, settings: Settings, progress: Stage | None, clock: _Clock
-) -> Result:
-    data = taken.data - np.float32(taken.data.mean(dtype=np.float64))
-    spectrum = power_spectrum(data)
-    candidates = _find(data, spectrum, monolayer, taken, settings)
-    clock.lap("lattice and microscope", then="what the layers do together")
+class _Task:
+    """An image with square pixels, its power spectrum, and what is asked of it."""
 
-    reason = judge_lattice(candidates, spectrum, monolayer, taken.pixel_size)
+    def __init__(
+        self,
+        image: Image,
+        materials: tuple[Monolayer, ...],
+        settings: Settings,
+        progress: Stage | None,
+        clock: _Clock,
+    ) -> None:
+        if len(materials) > 2 or (len(materials) == 2 and settings.layers not in ("auto", "2")):
+            raise UsageError(
+                f"--material {settings.material} with --layers {settings.layers}: expected one material, or two for a "
+                f"stack of two layers"
+            )
+        self.image, self.settings, self.clock = image, settings, clock
+        self.monolayer = materials[0]
+        self.pair = (materials[0], materials[-1])
+        self.data = image.data - np.float32(image.data.mean(dtype=np.float64))
+        self.spectrum = power_spectrum(self.data)
+        self.optics = settings.optics(image.acquisition)
+        self.report = None if progress is None else lambda done, total: progress("windows", done, total)
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Å per pixel, if it is known."""
+        return self.image.pixel_size[0] if self.image.pixel_size else None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.data.shape[0], self.data.shape[1]
+
+    def with_pixel_size(self, found: float) -> Image:
+        """The image with the pixel size that was found, unless it has one."""
+        return self.image if self.image.pixel_size else self.image.with_pixel_size(found, "lattice")
+
+    def unresolved(self, reason: str) -> Result:
+        """What is said where nothing can be resolved."""
+        return Result("unresolved", reason, self.image, self.settings, VERSION)
+
+
+def _resolve_square(task: _Task) -> Result:
+    """Layers on one lattice first, which is the simpler reading; then layers with lattices of their own."""
+    if task.pair[0] != task.pair[1]:
+        return _twisted(task, None)
+    candidates = _find(task)
+    task.clock.lap("lattice and microscope", then="what the layers do together")
+    reason = judge_lattice(candidates, task.spectrum, task.monolayer, task.image.pixel_size)
     if reason is not None:
-        return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
-    hypotheses = fit_hypotheses(candidates, settings.layers, settings.optics(taken.acquisition))
+        return _twisted(task, reason) if candidates else task.unresolved(reason)
+    hypotheses = fit_hypotheses(candidates, task.settings.layers, task.optics)
     setting = hypotheses[0].setting
-    clock.lap("what the layers do together", then="hypotheses")
-    reason = judge_fit(setting, monolayer)
+    task.clock.lap("what the layers do together", then="hypotheses")
+    reason = judge_fit(setting, task.monolayer)
     if reason is not None:
-        return Result("unresolved", reason, taken, settings, VERSION, seconds=clock.laps)
-    if taken.pixel_size is None:
-        taken = taken.with_pixel_size(setting.lattice.pixel_size, "lattice")
-    judgement = _judge(data, spectrum, monolayer, setting, settings)
-    clock.lap("hypotheses", then="windows")
-
+        return _twisted(task, reason)
+    judgement = _judge(task, setting)
+    task.clock.lap("hypotheses", then="windows")
     if judgement.verdict == "monolayer":
         setting = next((h.setting for h in hypotheses if h.name == PARALLEL), setting)
-        return replace(_monolayer(data, taken, setting, settings, judgement), seconds=clock.laps)
-    if setting.model.layers[0] is not monolayer:
-        setting = turned_round(setting, data, setting.model.layers[::-1])
+        return _monolayer(task, setting, judgement)
+    if setting.model.layers[0] is not task.monolayer:
+        setting = turned_round(setting, task.data, setting.model.layers[::-1])
     rivals = (Alternative("one layer", judgement.monolayer_cost or 0.0), *alternatives(hypotheses))
-    result = _slip(data, taken, setting, settings, rivals, progress, clock)
-    return replace(result, seconds=clock.laps)
+    return _slip(task, setting, rivals)
 
 
-def _find(
-    data: NDArray[np.float32], spectrum: Spectrum, monolayer: Monolayer, image: Image, settings: Settings
-) -> list[Setting]:
-    pixel_size = image.pixel_size[0] if image.pixel_size else None
-    optics = settings.optics(image.acquisition)
-    return find_settings(data, spectrum, (monolayer, monolayer), pixel_size, settings.window, optics)
+def _twisted(task: _Task, reason: str | None) -> Result:
+    """Two layers with lattices of their own, if they explain the image; else why nothing does."""
+    if task.settings.layers not in ("auto", "2"):
+        return task.unresolved(reason or "")
+    found = find_twisted(task.data, task.spectrum, task.pair, task.pixel_size, task.optics)
+    task.clock.lap("twist", then="windows")
+    refused = judge_twist(found, task.pair)
+    if found is None or refused is not None:
+        return task.unresolved(reason or refused or "")
+    return _twist(task, found, ())
 
 
-def _judge(
-    data: NDArray[np.float32], spectrum: Spectrum, monolayer: Monolayer, setting: Setting, settings: Settings
-) -> Judgement:
-    lattice, optics = setting.lattice, _settled_optics(setting)
+def _twist(task: _Task, found: Twisted, rivals: tuple[Alternative, ...]) -> Result:
+    scale = found.best.fitted_lattices[0].pixel_size
+    window, stride = (max(1, round(length / scale)) for length in (task.settings.window, task.settings.stride))
+    window = min(window, *task.shape)
+    windows = map_twist(found.whole, task.shape, found.best, window, stride, task.report)
+    task.clock.lap("map", then="simulated image")
+    fine = windows
+    if stride > 0.6 * window:
+        fine = map_twist(found.whole, task.shape, found.best, window, max(1, window // 2), None)
+    simulated = draw_again(found.best, fine, task.shape, window) + np.float32(task.image.data.mean(dtype=np.float64))
+    task.clock.lap("simulated image")
+    return Result(
+        "twist",
+        None,
+        task.with_pixel_size(scale),
+        task.settings,
+        VERSION,
+        pixel_size_lattice=scale,
+        layers=twist_layers(found),
+        interfaces=(twist_interface(found),),
+        microscope=twist_microscope(found),
+        quality=Quality("fit", found.best.fit.chi2_reduced, found.explained, (*twist_alternatives(found), *rivals)),
+        maps=(twist_slip_map(found, windows, task.shape, window * scale, task.settings.stride),),
+        simulated=simulated,
+    )
+
+
+def _find(task: _Task) -> list[Setting]:
+    return find_settings(task.data, task.spectrum, task.pair, task.pixel_size, task.settings.window, task.optics)
+
+
+def _judge(task: _Task, setting: Setting) -> Judgement:
+    lattice, optics, layer = setting.lattice, _settled_optics(setting), (task.monolayer,)
     # a single polar layer may lie the other way round than the bilayer that would mimic it
     other = replace(lattice, rows=-lattice.rows)
-    ways = [lattice] if same_setting(lattice, other, monolayer) else [lattice, other]
-    ones = side_by_side(lambda way: fit_setting(data, spectrum, way, (monolayer,), settings.window, optics), ways)
+    ways = [lattice] if same_setting(lattice, other, task.monolayer) else [lattice, other]
+    window = task.settings.window
+    ones = side_by_side(lambda way: fit_setting(task.data, task.spectrum, way, layer, window, optics), ways)
     one = min(ones, key=lambda s: s.fit.cost)
     judgement = judge_layers(one, setting)
-    if settings.layers == "auto":
+    if task.settings.layers == "auto":
         return judgement
-    if settings.layers == "1":
+    if task.settings.layers == "1":
         return replace(judgement, verdict="monolayer", reason="One layer was asked for.")
     return replace(judgement, verdict="slip", reason=None)
 
@@ -158,87 +248,68 @@ def _settled_optics(setting: Setting) -> Optics:
     return replace(optics, semiangle=semiangle, semiangle_sigma=0.0)
 
 
-def _monolayer(
-    data: NDArray[np.float32], image: Image, setting: Setting, settings: Settings, judgement: Judgement
-) -> Result:
+def _monolayer(task: _Task, setting: Setting, judgement: Judgement) -> Result:
     """One layer, with the slip that a second, nearly eclipsed one could have."""
     slips = setting.fit.state.slips
     near = (slips - np.rint(slips)) @ setting.model.cell
-    common = common_slip(data, setting, setting.model.stackings.mean(near))
+    common = common_slip(task.data, setting, setting.model.stackings.mean(near))
     hidden = interfaces(common, shortest(common.slip, setting.model.stackings.cell), setting)
     second = Alternative("two layers, nearly eclipsed", -(judgement.monolayer_cost or 0.0), "slip as in the interface")
     return Result(
         "monolayer",
         judgement.reason,
-        image,
-        settings,
+        task.with_pixel_size(setting.lattice.pixel_size),
+        task.settings,
         VERSION,
         pixel_size_lattice=setting.lattice.pixel_size,
         layers=layers(setting, common.origin, ()),
         interfaces=hidden,
-        microscope=_microscope(setting, common.fit.state.microscope, common.fit.microscope_covariance),
+        microscope=_microscope(setting, common.fit),
         quality=Quality("fit", setting.fit.chi2_reduced, setting.explained, (second,)),
     )
 
 
-def _slip(
-    data: NDArray[np.float32],
-    image: Image,
-    setting: Setting,
-    settings: Settings,
-    rivals: tuple[Alternative, ...],
-    progress: Stage | None,
-    clock: _Clock,
-) -> Result:
-    report = None if progress is None else lambda done, total: progress("windows", done, total)
-    mapping = Mapping(data, setting, settings, report)
-    clock.lap("map", then="slip and boundaries")
-    common = common_slip(data, setting, mapping.main_slip())
+def _slip(task: _Task, setting: Setting, rivals: tuple[Alternative, ...]) -> Result:
+    mapping = Mapping(task.data, setting, task.settings, task.report)
+    task.clock.lap("map", then="slip and boundaries")
+    common = common_slip(task.data, setting, mapping.main_slip())
+    if turned(common, setting):
+        found = find_twisted(task.data, task.spectrum, task.pair, setting.lattice.pixel_size, (setting.model.optics,))
+        task.clock.lap("twist", then="slip and boundaries")
+        if found is not None and judge_twist(found, task.pair) is None:
+            cost = one_lattice_cost(found)
+            if clearly_turned(found, cost):
+                return _twist(task, found, (Alternative("two layers on one lattice", cost), *rivals))
     slips = shortest(common.slip, setting.model.stackings.cell)
-    found = interfaces(common, slips, setting)
-    maps = mapping.finish(slips, report)
-    clock.lap("slip and boundaries", then="simulated image")
-    simulated = _simulate_again(data, image, setting, mapping, settings)
-    clock.lap("simulated image")
+    answer = interfaces(common, slips, setting)
+    maps = mapping.finish(slips, task.report)
+    task.clock.lap("slip and boundaries", then="simulated image")
+    simulated = _simulate_again(task, setting, mapping)
+    task.clock.lap("simulated image")
     return Result(
         "slip",
         None,
-        image,
-        settings,
+        task.with_pixel_size(setting.lattice.pixel_size),
+        task.settings,
         VERSION,
         pixel_size_lattice=setting.lattice.pixel_size,
-        layers=layers(setting, common.origin, found),
-        interfaces=found,
-        microscope=_microscope(setting, common.fit.state.microscope, common.fit.microscope_covariance),
+        layers=layers(setting, common.origin, answer),
+        interfaces=answer,
+        microscope=_microscope(setting, common.fit),
         quality=Quality("fit", common.fit.chi2_reduced, setting.explained, (*rivals, *other_orders(common))),
-        maps=tuple(moved(one, i.slip - slip) for one, i, slip in zip(maps, found, slips, strict=True)),
+        maps=tuple(moved(one, i.slip - slip) for one, i, slip in zip(maps, answer, slips, strict=True)),
         simulated=simulated,
     )
 
 
-def _microscope(setting: Setting, microscope: FloatArray, covariance: FloatArray) -> FittedMicroscope:
-    inflation = max(1.0, setting.fit.chi2_reduced)
-    value = dict(zip(setting.model.prior.names, microscope, strict=True))
-    sigma = dict(zip(setting.model.prior.names, np.sqrt(np.diag(covariance) * inflation), strict=True))
-    optics = setting.model.optics
-    c12, c21 = complex(value["C12a"], value["C12b"]), complex(value["C21a"], value["C21b"])
-    width = np.sqrt(max(value["variance"], 1e-4))
-    other = setting.twin.defocus if setting.twin else 0.0
-    return FittedMicroscope(
-        voltage_eV=optics.voltage_eV,
-        semiangle=float(value.get("semiangle", optics.semiangle)),
-        semiangle_sigma=float(sigma.get("semiangle", 0.0)),
-        source=optics.source,
-        defocus=-float(value["C10"]),
-        defocus_sigma=_two_sided(float(sigma["C10"]), other + float(value["C10"]), setting),
-        C12=abs(c12),
-        C12_sigma=_two_sided(float(np.hypot(sigma["C12a"], sigma["C12b"]) / np.sqrt(2)), 2 * abs(c12), setting),
-        phi12=float(np.angle(c12) / 2),
-        C21=abs(c21),
-        C21_sigma=float(np.hypot(sigma["C21a"], sigma["C21b"]) / np.sqrt(2)),
-        phi21=float(np.angle(c21)),
-        source_fwhm=float(width / SIGMA_PER_FWHM),
-        source_fwhm_sigma=float(sigma["variance"] / (2 * width) / SIGMA_PER_FWHM),
+def _microscope(setting: Setting, fit: Fit) -> FittedMicroscope:
+    covariance = fit.microscope_covariance * max(1.0, setting.fit.chi2_reduced)
+    m = fitted_microscope(setting.model.prior.names, fit.state.microscope, covariance, setting.model.optics)
+    jump = (setting.twin.defocus if setting.twin else 0.0) - m.defocus
+    return replace(
+        m,
+        defocus_sigma=_two_sided(m.defocus_sigma, jump, setting),
+        C12_sigma=_two_sided(m.C12_sigma, 2 * m.C12, setting),
     )
 
 
@@ -251,15 +322,13 @@ def _two_sided(sigma: float, jump: float, setting: Setting) -> float:
     return float(np.sqrt(sigma**2 + share * (1 - share) * jump**2))
 
 
-def _simulate_again(
-    data: NDArray[np.float32], image: Image, setting: Setting, mapping: Mapping, settings: Settings
-) -> NDArray[np.float32]:
+def _simulate_again(task: _Task, setting: Setting, mapping: Mapping) -> NDArray[np.float32]:
     fits, window = mapping.coarse, setting.window
-    if settings.stride > 0.6 * settings.window:
-        starts = tuple(window_starts(n, window, max(1, window // 2)) for n in data.shape)
-        fits = fit_grid(data, setting, setting.fit.state.slips, (starts[0], starts[1]))
-    simulated = synthesise((data.shape[0], data.shape[1]), setting.lattice.reciprocal, setting.model.hk, fits, window)
-    return simulated + np.float32(image.data.mean(dtype=np.float64))
+    if task.settings.stride > 0.6 * task.settings.window:
+        starts = tuple(window_starts(n, window, max(1, window // 2)) for n in task.shape)
+        fits = fit_grid(task.data, setting, setting.fit.state.slips, (starts[0], starts[1]))
+    simulated = synthesise(task.shape, setting.lattice.reciprocal, setting.model.hk, fits, window)
+    return simulated + np.float32(task.image.data.mean(dtype=np.float64))
 
 
 class _Clock:

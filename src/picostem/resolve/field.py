@@ -75,5 +75,9 @@ class Field:
         cols = np.abs(self.x - centre[0]) < side / 2
         where = np.ix_(rows, cols)
         return replace(
-            self, values=self.values[where], weight=self.weight[where], x=self.x[cols] - centre[0], y=self.y[rows] - centre[1]
+            self,
+            values=self.values[where],
+            weight=self.weight[where],
+            x=self.x[cols] - centre[0],
+            y=self.y[rows] - centre[1],
         )

@@ -192,21 +192,21 @@ def predict(model: WaveModel, field: Field, placement: Placement) -> FloatImage:
     """The model's whitened image, without the background, shape (ny, nx)."""
     g = model.reciprocal(placement.reciprocals)
     amplitude = model.amplitudes(placement.microscope)[0] * field.response(g) * placement.scale
-    return draw(field, g, (amplitude * _phases(model, placement))[None])[0]
+    return draw(field.x, field.y, g, (amplitude * _phases(model, placement))[None])[0]
 
 
-def draw(field: Field, g: FloatArray, amplitudes: ComplexArray) -> FloatImage:
+def draw(x: FloatArray, y: FloatArray, g: FloatArray, amplitudes: ComplexArray) -> FloatImage:
     """Sums of plane waves of frequencies g (n, 2), cycles per pixel, and their conjugates, shape (k, ny, nx).
 
     Args:
-        amplitudes: shape (k, n).
+        x, y: of the samples, pixels, shapes (nx,) and (ny,). amplitudes: shape (k, n).
     """
-    across = np.exp(2j * np.pi * np.outer(g[:, 0], field.x)).astype(np.complex64)
-    down = np.exp(2j * np.pi * np.outer(field.y, g[:, 1])).astype(np.complex64)
+    across = np.exp(2j * np.pi * np.outer(g[:, 0], x)).astype(np.complex64)
+    down = np.exp(2j * np.pi * np.outer(y, g[:, 1])).astype(np.complex64)
     left = (2 * amplitudes.astype(np.complex64)[:, None] * down).reshape(-1, len(g))
     left = np.concatenate([left.real, -left.imag], axis=1)
     right = np.concatenate([across.real, across.imag])
-    return np.asarray((left @ right).reshape(len(amplitudes), len(field.y), len(field.x)))
+    return np.asarray((left @ right).reshape(len(amplitudes), len(y), len(x)))
 
 
 def _phases(model: WaveModel, placement: Placement) -> ComplexArray:
@@ -245,7 +245,7 @@ def _normal(
     parts = [value[None], placement.scale * moves]
     if free:
         parts.append(placement.scale * slope)
-    images = draw(field, g, np.concatenate(parts)) * field.weight
+    images = draw(field.x, field.y, g, np.concatenate(parts)) * field.weight
     layers, lattices = len(model.lattice_of), len(placement.reciprocals)
     moved = images[1 : 1 + 2 * layers].reshape(layers, 2, *field.values.shape)
     columns = [images[:1], images[1 : 1 + 2 * layers]]
@@ -267,9 +267,7 @@ def _axes(field: Field) -> tuple[FloatImage, FloatImage]:
     return field.x[None, None].astype(np.float32), field.y[None, :, None].astype(np.float32)
 
 
-def _prior(
-    model: WaveModel, placement: Placement, tie: Tie, free: bool
-) -> tuple[FloatArray, FloatArray, float]:
+def _prior(model: WaveModel, placement: Placement, tie: Tie, free: bool) -> tuple[FloatArray, FloatArray, float]:
     """Right-hand side, matrix and misfit of what is known beforehand."""
     first = 1 + placement.positions.size
     inside = slice(first, first + placement.reciprocals.size)

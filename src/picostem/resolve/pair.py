@@ -67,9 +67,7 @@ def find_pairs(
     return kept[:count]
 
 
-def _led(
-    spectrum: Spectrum, layers: tuple[Monolayer, Monolayer], pixel_size: float | None, side: float
-) -> list[Pair]:
+def _led(spectrum: Spectrum, layers: tuple[Monolayer, Monolayer], pixel_size: float | None, side: float) -> list[Pair]:
     """Pairs of lattices of which the first one's peaks lead to the second."""
     turned = [np.linalg.det(operation.matrix) < 0 for operation in layer_operations(layers[1])]
     hands = (False,) if any(turned) else (False, True)
@@ -86,9 +84,7 @@ def _led(
 def _alike(one: Pair, other: Pair, layers: tuple[Monolayer, Monolayer]) -> bool:
     """Whether two pairs have the same lattices up to settings with like peaks, and, of like layers, their order."""
     orders = [(0, 1), (1, 0)] if layers[0] == layers[1] else [(0, 1)]
-    return any(
-        all(same_points(one.lattices[i], other.lattices[j]) for i, j in enumerate(order)) for order in orders
-    )
+    return any(all(same_points(one.lattices[i], other.lattices[j]) for i, j in enumerate(order)) for order in orders)
 
 
 def same_points(one: Lattice, other: Lattice) -> bool:

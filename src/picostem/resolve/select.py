@@ -10,8 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from picostem.resolve.combine import CommonSlip
 from picostem.resolve.lattice import Spectrum, unindexed_share
 from picostem.resolve.orient import Setting
+from picostem.resolve.twisted import Twisted
 from picostem.structure.monolayer import Monolayer
 
 # Set on real and simulated images of right and wrong materials: right ones lie well on the other side of each.
@@ -25,6 +27,10 @@ MONOLAYER_EXPLAINED = 0.97  # of the Bragg power, and
 MONOLAYER_GAIN = 25.0  # reduced chi² per window that a second layer must gain where one explains so much
 UNEQUAL = 0.5  # |ln| of the layers' brightness ratio from which they are not two like layers (depth: up to 0.15)
 IMPLAUSIBLE = 30.0  # chi² of the microscope's prior by which a second layer may strain the microscope
+MOST_TWIST_CHI2 = 4.0  # reduced, of the samples of a field (right: up to 1.1, more across domains)
+VARIES = 0.1  # Å; rms spread of the windows' slips from which a twist is looked for
+TURNED_GAIN = 100.0  # chi² that a second lattice must gain where one explains the image, with a twist of at least
+LEAST_TWIST = np.radians(0.4)  # what a slip that varies smoothly over an image can amount to
 PRESENT = 4.0  # mean power over noise of a reflection that is there
 
 
@@ -95,6 +101,32 @@ def _smaller_cell(setting: Setting, spectrum: Spectrum, name: str) -> str | None
         f"All visible reflections belong to a cell {index} times smaller than that of {name}: another material, or "
         f"too few electrons to see the weak reflections of {name}."
     )
+
+
+def judge_twist(found: Twisted | None, layers: tuple[Monolayer, Monolayer]) -> str | None:
+    """Why the image cannot be resolved as two layers with lattices of their own, or None if it can."""
+    names = " and ".join(layer.name for layer in layers)
+    if found is None:
+        return f"No lattices of {names} were found: vacuum, another material, or too few electrons."
+    fit, names_of = found.best.fit, found.best.model.prior.names
+    brightness = fit.placement.microscope[names_of.index("log brightness 2")]
+    if found.explained < LEAST_EXPLAINED or fit.chi2_reduced > MOST_TWIST_CHI2 or abs(brightness) > UNEQUAL:
+        return (
+            f"Two layers of {names} with lattices of their own explain only {found.explained:.1%} of the Bragg power "
+            f"(reduced chi² {fit.chi2_reduced:.1f}): another material, or more layers."
+        )
+    return None
+
+
+def turned(common: CommonSlip, setting: Setting) -> bool:
+    """Whether the slip of two like layers changes over the image so much that they may be turned or strained."""
+    return setting.model.layer_count == 2 and float(common.spread.max()) > VARIES
+
+
+def clearly_turned(found: Twisted, one_lattice_cost: float) -> bool:
+    """Whether two lattices fit clearly better than one, with a twist that is large enough to be one."""
+    twist = abs(found.best.twist)
+    return one_lattice_cost > TURNED_GAIN and twist > max(LEAST_TWIST, 5 * found.best.twist_sigma)
 
 
 def described(setting: Setting) -> bool:

@@ -156,28 +156,37 @@ def _neighbours(index: int, grid: tuple[int, int]) -> list[int]:
     return [r * grid[1] + c for r, c in around if 0 <= r < grid[0] and 0 <= c < grid[1]]
 
 
+def registry_at_centre(reading: Reading, fit: JointFit) -> tuple[FloatArray, FloatArray]:
+    """Registry where a fit's positions are counted from, cells of the lower layer, and its covariance in Å²."""
+    cell, lever = reading.model.parts[0].cell, _lever(reading)
+    covariance = cell.T @ lever @ fit.position_covariance @ lever.T @ cell
+    return lever @ fit.placement.positions.ravel(), covariance
+
+
+def _lever(reading: Reading) -> FloatArray:
+    """Matrix that takes both positions to the registry, shape (2, 4)."""
+    lower, upper = reading.fitted_lattices
+    steps = np.rint(upper.rows @ np.linalg.inv(lower.rows))
+    return np.concatenate([-np.eye(2), steps.T], axis=1)
+
+
 def _collected(job: _Job, fits: list[JointFit], grid: tuple[int, int]) -> TwistWindows:
-    reading, cell = job.reading, job.reading.model.parts[0].cell
-    steps = np.rint(reading.fitted_lattices[1].rows @ np.linalg.inv(reading.fitted_lattices[0].rows))
-    lever = np.concatenate([-np.eye(2), steps.T], axis=1)
+    reading = job.reading
+    slopes = [reading.tie.slope(fit.placement.reciprocals, reading.tie.twists) for fit in fits]
+    sigma = [np.sqrt((s @ fit.lattice_covariance @ s.T)[0, 0]) for s, fit in zip(slopes, fits, strict=True)]
+    pairs = [registry_at_centre(reading, fit) for fit in fits]
     chi2 = np.array([fit.chi2_reduced for fit in fits])
-    twist, sigma, covariance, registry = [], [], [], []
-    for fit in fits:
-        slope = reading.tie.slope(fit.placement.reciprocals, reading.tie.twists)
-        twist.append(reading.tie.twists(fit.placement.reciprocals)[0])
-        sigma.append(np.sqrt((slope @ fit.lattice_covariance @ slope.T)[0, 0]))
-        covariance.append(cell.T @ lever @ fit.position_covariance @ lever.T @ cell)
-        registry.append(lever @ fit.placement.positions.ravel())
-    place = reading.fit.placement
-    gradient = place.reciprocals[0] - steps.T @ place.reciprocals[1]
-    centre = lever @ place.positions.ravel()
+    place, lever = reading.fit.placement, _lever(reading)
+    gradient = -lever @ np.concatenate(place.reciprocals)
     return TwistWindows(
         centres=job.centres,
         grid=grid,
-        twist=np.array(twist),
+        twist=np.array([reading.tie.twists(fit.placement.reciprocals)[0] for fit in fits]),
         twist_sigma=np.array(sigma),
-        registry=_continuous(np.array(registry), job.centres, grid, gradient, centre),
-        covariance=np.array(covariance),
+        registry=_continuous(
+            np.array([registry for registry, _ in pairs]), job.centres, grid, gradient, lever @ place.positions.ravel()
+        ),
+        covariance=np.array([covariance for _, covariance in pairs]),
         chi2=chi2 / float(np.quantile(chi2, 0.25)),
         scale=np.array([fit.placement.scale for fit in fits]),
         placements=tuple(fit.placement for fit in fits),

@@ -26,6 +26,7 @@ from picostem.resolve.waves import WaveModel
 from picostem.structure.equivalence import twist_distance
 from picostem.structure.monolayer import Monolayer
 from picostem.structure.stack import rotation_matrix
+from picostem.structure.symmetry import layer_operations
 
 FloatArray = NDArray[np.float64]
 
@@ -81,8 +82,8 @@ class Twisted:
 
     Attributes:
         layers: their structures. best: the reading. others: other readings, one for each twist that differs.
-        reversed_order: cost of the opposite order of the layers along the beam, in units of the noise that was found.
-        field: what was fitted.
+        reversed_order: chi² that the opposite order of the layers along the beam costs.
+        field: what was fitted. whole: all of the image.
     """
 
     layers: tuple[Monolayer, Monolayer]
@@ -90,6 +91,7 @@ class Twisted:
     others: tuple[Reading, ...]
     reversed_order: float
     field: Field
+    whole: Field
 
     def cost(self, reading: Reading) -> float:
         """Chi² that a reading costs over the best one."""
@@ -137,7 +139,9 @@ def find_twisted(
         part = whole.cut((0.0, 0.0), patch / scale)
         if found is not None and _is_rigid(found, part):
             break
-        rough = _rough_fits(part, layers, first, [two for pair in lattices for two in _settings(part, layers, pair, first)])
+        rough = _rough_fits(
+            part, layers, first, [two for pair in lattices for two in _settings(part, layers, pair, first)]
+        )
         if not rough or explained(part, rough[0].fit) < CLEAR:
             angles = _angles(min(side * scale, patch))
             turned = [
@@ -148,7 +152,7 @@ def find_twisted(
             ]
             rough = sorted([*rough, *_rough_fits(part, layers, first, turned)], key=lambda r: r.fit.cost)
         if rough:
-            found = _judged(part, layers, _readings(part, layers, rough, optics))
+            found = _judged(whole, part, layers, _readings(part, layers, rough, optics))
     return found
 
 
@@ -169,7 +173,7 @@ def _readings(
     return sorted([best, *others], key=lambda r: r.fit.cost)
 
 
-def _judged(field: Field, layers: tuple[Monolayer, Monolayer], readings: list[Reading]) -> Twisted:
+def _judged(whole: Field, field: Field, layers: tuple[Monolayer, Monolayer], readings: list[Reading]) -> Twisted:
     """The readings, best first, each with what the layers do together where that may matter."""
     best = readings[0]
     close = [r for r in readings if (r.fit.cost - best.fit.cost) / best.fit.chi2_reduced < CLOSE]
@@ -178,12 +182,10 @@ def _judged(field: Field, layers: tuple[Monolayer, Monolayer], readings: list[Re
     best = readings[0]
     reverse = next(((other.fit.cost - one.fit.cost) for one, other in both if one is best), 0.0)
     others = tuple(_distinct(readings[1:], best, layers))
-    return Twisted(layers, best, others, reverse / best.fit.chi2_reduced, field)
+    return Twisted(layers, best, others, reverse / best.fit.chi2_reduced, field, whole)
 
 
-def _orders(
-    field: Field, layers: tuple[Monolayer, Monolayer], reading: Reading
-) -> tuple[Reading, Reading]:
+def _orders(field: Field, layers: tuple[Monolayer, Monolayer], reading: Reading) -> tuple[Reading, Reading]:
     """The reading with the order of the layers along the beam that fits best, and with the other one."""
     optics = reading.model.parts[0].optics
     found = [[reading], [_final(field, layers, reading, optics, upside_down=True)]]
@@ -224,7 +226,10 @@ def _with_cross_terms(field: Field, reading: Reading, other_side: bool) -> Readi
 def _settings(
     field: Field, layers: tuple[Monolayer, Monolayer], lattices: tuple[Lattice, Lattice], optics: Optics
 ) -> list[tuple[Lattice, Lattice]]:
-    """Pairs of settings with like peaks: of each layer those that explain most of the field by themselves."""
+    """Pairs of settings with like peaks: of each layer those that explain most of the field by themselves.
+
+    Of the ways to say the same of the second layer, the one with the smallest twist is taken.
+    """
     kept = []
     for layer, lattice in zip(layers, lattices, strict=True):
         found = settings_like(lattice, layer)
@@ -236,7 +241,21 @@ def _settings(
             ]
             found = [found[i] for i in np.argsort(shares)[::-1][:SETTINGS]]
         kept.append(found)
-    return list(itertools.product(*kept))
+    return [(one, nearest_way(other, one, layers[1])) for one, other in itertools.product(*kept)]
+
+
+def nearest_way(lattice: Lattice, first: Lattice, layer: Monolayer) -> Lattice:
+    """The same layer in the same place, its crystal axes turned by a symmetry of it to be nearest to another's."""
+    ways = [
+        Lattice(lattice.cell @ (lattice.image_from_crystal @ operation.matrix).T, lattice.cell)
+        for operation in layer_operations(layer)
+    ]
+
+    def off(way: Lattice) -> tuple[bool, float]:
+        turn = first.orthogonal.T @ way.orthogonal
+        return way.mirrored != first.mirrored, round(abs(float(np.arctan2(turn[1, 0], turn[0, 0]))), 6)
+
+    return min(ways, key=off)
 
 
 def _rough_fits(
@@ -257,9 +276,7 @@ def _rough_fits(
 
     def fit(reading: Reading) -> Reading:
         place = reading.fit.placement
-        found = fit_joint(
-            reading.model, field, place, reading.tie, free_microscope=False, iterations=10, tolerance=2.0
-        )
+        found = fit_joint(reading.model, field, place, reading.tie, free_microscope=False, iterations=10, tolerance=2.0)
         return replace(reading, fit=found)
 
     starts = sorted(side_by_side(start, pairs), key=lambda scored: -scored[0])[:ROUGH_FITS]
@@ -291,9 +308,7 @@ def _turned(lattice: Lattice, angle: float) -> Lattice:
     return Lattice(lattice.cell @ rotation_matrix(angle).T @ lattice.image_from_crystal.T, lattice.cell)
 
 
-def _refit(
-    field: Field, layers: tuple[Monolayer, Monolayer], reading: Reading, optics: tuple[Optics, ...]
-) -> Reading:
+def _refit(field: Field, layers: tuple[Monolayer, Monolayer], reading: Reading, optics: tuple[Optics, ...]) -> Reading:
     """The reading with its microscope, the one of those given that fits best."""
     known = [replace(o, semiangle_sigma=0.0) for o in optics]
     tried = side_by_side(lambda o: _final(field, layers, reading, o), known)
@@ -332,3 +347,18 @@ def same_twist(one: Reading, other: Reading, layers: tuple[Monolayer, Monolayer]
     flipped = [r.lattices[0].mirrored != r.lattices[1].mirrored for r in (one, other)]
     upper = layers[1].flipped() if flipped[0] else layers[1]
     return flipped[0] == flipped[1] and bool(twist_distance(one.twist, other.twist, layers[0], upper) < SAME_TWIST)
+
+
+def one_lattice_cost(twisted: Twisted) -> float:
+    """Chi² over the twisted reading of the same two layers on one lattice, in the same field."""
+    one = twisted.best.fitted_lattices[0]
+    optics = twisted.best.model.parts[0].optics
+    model = WaveModel.build(twisted.layers, (one,), (0, 0), optics, HARMONIC_LIMIT)
+    both = np.array([one.reciprocal, one.reciprocal])
+    microscope = np.array(twisted.best.fit.placement.microscope)
+    apart = WaveModel.build(twisted.layers, (one, one), (0, 1), optics, ROUGH)
+    tie, fits = Tie.of((one,), STRAIN), []
+    for start in locate(apart, twisted.field, microscope, both, 3):
+        place = Placement(microscope, start.scale, start.positions, both[:1])
+        fits.append(fit_joint(model, twisted.field, place, tie, free_microscope=True))
+    return (min(fit.cost for fit in fits) - twisted.best.fit.cost) / twisted.best.fit.chi2_reduced

@@ -46,8 +46,13 @@ class WaveModel:
 
     @classmethod
     def build(
-        cls, layers: tuple[Monolayer, ...], lattices: tuple[Lattice, ...], lattice_of: tuple[int, ...],
-        optics: Optics, limit: float, upside_down: bool = False,
+        cls,
+        layers: tuple[Monolayer, ...],
+        lattices: tuple[Lattice, ...],
+        lattice_of: tuple[int, ...],
+        optics: Optics,
+        limit: float,
+        upside_down: bool = False,
     ) -> WaveModel:
         """The model of layers in the order of the beam, each a layer spacing behind the one before.
 

@@ -1,0 +1,191 @@
+"""The answer for layers with lattices of their own: interface, layers, map and alternatives of a result."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.physics import DEGREE
+from picostem.resolve.bound import MODEL_ERROR, calibrated
+from picostem.resolve.joint import draw
+from picostem.resolve.microscope import fitted_microscope
+from picostem.resolve.result import Alternative, Domain, FittedMicroscope, Interface, ResolvedLayer, SlipMap
+from picostem.resolve.twist_map import TwistWindows, local_strain, registry_at_centre, twist_domains
+from picostem.resolve.twisted import Reading, Twisted, merged
+from picostem.structure.lattice import reduced, shortest
+from picostem.structure.moire import beat_period, moire_vectors
+
+FloatArray = NDArray[np.float64]
+
+LEAST_ODDS = 2 * np.log(1000.0)  # chi² that another twist must cost to be excluded with odds of 1000 : 1,
+MODEL_DOUBT = 0.001  # and this share of the lattices' power, which the model may get wrong; more
+MERGED_DOUBT = 0.005  # where the layers' peaks merge, and what they do together decides
+TOLD = 0.6  # of the strain's prior: its standard deviation up to which an image tells it
+
+
+def twist_interface(twisted: Twisted) -> Interface:
+    """The registry of the two layers."""
+    best, lattices = twisted.best, twisted.best.fitted_lattices
+    registry, covariance = registry_at_centre(best, best.fit)
+    cell = lattices[0].cell
+    slip = shortest(registry @ cell, reduced(cell))
+    strain, sigma = _strain(best)
+    covariance = calibrated(covariance, best.model.parts[0].wavelength)
+    upper = lattices[1].rows @ np.linalg.inv(lattices[0].image_from_crystal).T
+    return Interface(
+        lower=1,
+        upper=2,
+        slip=slip,
+        slip_frac=slip @ np.linalg.inv(cell),
+        slip_covariance=covariance,
+        slip_bound=float(np.sqrt(np.trace(registry_at_centre(best, best.fit)[1]))),
+        slip_spread=0.0,
+        equivalents=slip[None],
+        twist=best.twist,
+        twist_sigma=float(np.hypot(best.twist_sigma, _model_error(best, _side(twisted)))),
+        twist_bound=best.twist_sigma,
+        twist_alternatives=np.array([r.twist for r in twisted.others if twisted.cost(r) < doubt(twisted)]),
+        strain=strain,
+        strain_sigma=sigma,
+        moire=moire_vectors(cell, upper),
+    )
+
+
+def doubt(twisted: Twisted) -> float:
+    """Chi² that another reading must cost to be excluded."""
+    power = float(np.sum((twisted.field.values * twisted.field.weight).astype(np.float64) ** 2))
+    signal = max(power / twisted.best.fit.chi2_reduced - twisted.field.values.size, 0.0)
+    share = MERGED_DOUBT if merged(twisted.best, twisted.field) else MODEL_DOUBT
+    return float(LEAST_ODDS + share * signal)
+
+
+def _side(twisted: Twisted) -> float:
+    """Side of what was fitted, Å."""
+    field = twisted.field
+    return float(np.sqrt(np.ptp(field.x) * np.ptp(field.y)) * twisted.best.lattices[0].pixel_size)
+
+
+def _model_error(reading: Reading, side: float) -> float:
+    """Standard deviation of a twist, rad, that multiple scattering leaves in a field of a side in Å.
+
+    It displaces one layer against the other by MODEL_ERROR wavelengths per axis, here in one way and there in another
+    over half a moiré period; where the field holds many periods, that averages out.
+    """
+    one, other = (lattice.rows * lattice.pixel_size for lattice in reading.fitted_lattices)
+    periods = side / beat_period(one, other)
+    return float(np.sqrt(2) * MODEL_ERROR * reading.model.parts[0].wavelength / side / max(periods, 1.0))
+
+
+def _strain(reading: Reading) -> tuple[FloatArray | None, float]:
+    """Relative strain and the standard deviation of a component; None where the prior says as much as the image."""
+    reciprocals, tie = reading.fit.placement.reciprocals, reading.tie
+    slope = tie.slope(reciprocals, lambda b: tie.strains(b)[0].ravel())
+    covariance = slope @ reading.fit.lattice_covariance @ slope.T
+    sigma = float(np.sqrt(np.mean(np.diag(covariance))))
+    return (tie.strains(reciprocals)[0], sigma) if sigma < TOLD * tie.strain else (None, 0.0)
+
+
+def twist_layers(twisted: Twisted) -> tuple[ResolvedLayer, ...]:
+    """Both layers as they lie in the image."""
+    lattices = twisted.best.fitted_lattices
+    scale = lattices[0].pixel_size
+    positions = twisted.best.fit.placement.positions
+    near = positions - np.rint(positions)
+    origins = [one @ lattice.rows * scale for one, lattice in zip(near, lattices, strict=True)]
+    offset = np.linalg.solve(lattices[0].image_from_crystal * scale, origins[1] - origins[0])
+    return tuple(
+        ResolvedLayer(monolayer, lattice.rotation, lattice.mirrored, lattice.rows * scale, position, origin)
+        for monolayer, lattice, position, origin in zip(
+            twisted.layers, lattices, (np.zeros(2), offset), origins, strict=True
+        )
+    )
+
+
+def twist_microscope(twisted: Twisted) -> FittedMicroscope:
+    """The microscope, with the covariance that the fit left it."""
+    fit, model = twisted.best.fit, twisted.best.model
+    count = len(model.prior.names)
+    covariance = fit.covariance[-count:, -count:] * fit.chi2_reduced
+    return fitted_microscope(model.prior.names, fit.placement.microscope, covariance, model.parts[0].optics)
+
+
+def twist_alternatives(twisted: Twisted) -> tuple[Alternative, ...]:
+    """Other readings that were fitted, with what they cost."""
+    found = []
+    for reading in twisted.others:
+        cost = twisted.cost(reading)
+        detail = "undecided" if cost < doubt(twisted) else ""
+        found.append(Alternative(f"twist {reading.twist / DEGREE:.1f}°", cost, detail))
+    order = Alternative("the layers in the opposite order along the beam", twisted.reversed_order)
+    return (*found, order)
+
+
+def twist_slip_map(
+    twisted: Twisted, windows: TwistWindows, shape: tuple[int, int], window: float, stride: float
+) -> SlipMap:
+    """The map of a result; window and stride in Å."""
+    best, cell = twisted.best, twisted.layers[0].cell
+    scale = best.fitted_lattices[0].pixel_size
+    sigma = np.hypot(windows.twist_sigma, _model_error(best, window))
+    slips = windows.registry @ cell
+    covariance = calibrated(windows.covariance, best.model.parts[0].wavelength)
+    rows, cols = shape
+    return SlipMap(
+        row=(rows - 1) / 2 - windows.centres[:, 1],
+        col=(cols - 1) / 2 + windows.centres[:, 0],
+        position=windows.centres * scale,
+        slip=slips,
+        covariance=covariance,
+        chi2=windows.chi2,
+        status=windows.status,
+        fine=np.zeros(len(slips), dtype=bool),
+        window=window,
+        stride=stride,
+        grid=windows.grid,
+        domains=_domains(windows, slips, covariance, sigma, scale, max(1.0, (window / stride) ** 2)),
+        twist=windows.twist,
+        twist_sigma=sigma,
+        strain=local_strain(windows, cell, np.linalg.inv(best.fitted_lattices[0].image_from_crystal)),
+    )
+
+
+def _domains(
+    windows: TwistWindows, slips: FloatArray, covariance: FloatArray, sigma: FloatArray, scale: float, overlap: float
+) -> tuple[Domain, ...]:
+    labels, found = twist_domains(windows), []
+    for i in range(labels.max() + 1):
+        members = np.nonzero(labels == i)[0]
+        weight = 1 / sigma[members] ** 2
+        # overlapping windows share their electrons: count each pixel once
+        shared = min(overlap, len(members))
+        found.append(
+            Domain(
+                windows=members,
+                slip=slips[members].mean(axis=0),
+                slip_covariance=covariance[members].mean(axis=0) * shared / len(members),
+                centre=windows.centres[members].mean(axis=0) * scale,
+                share=len(members) / max(1, int(np.count_nonzero(labels >= 0))),
+                twist=float(np.sum(weight * windows.twist[members]) / weight.sum()),
+                twist_sigma=float(np.sqrt(shared / weight.sum())),
+            )
+        )
+    return tuple(found)
+
+
+def draw_again(reading: Reading, windows: TwistWindows, shape: tuple[int, int], window: int) -> NDArray[np.float32]:
+    """The windows' models without noise on the image's pixels, Hann-blended, their means 0, shape (rows, columns)."""
+    total, weight = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    # 1e-3: every pixel has some weight, also in the corners where only one window reaches.
+    taper = np.hanning(window + 2)[1:-1] + 1e-3
+    blend = np.outer(taper, taper).astype(np.float32)
+    offset = np.arange(window) - (window - 1) / 2
+    amplitude = reading.model.amplitudes(reading.fit.placement.microscope)[0]
+    for centre, place in zip(windows.centres, windows.placements, strict=True):
+        row = round((shape[0] - 1) / 2 - centre[1] - (window - 1) / 2)
+        col = round((shape[1] - 1) / 2 + centre[0] - (window - 1) / 2)
+        phase = np.exp(-2j * np.pi * np.einsum("wla,la->w", reading.model.orders, place.positions))
+        g = reading.model.reciprocal(place.reciprocals)
+        patch = draw(offset, -offset, g, (place.scale * amplitude * phase)[None])[0]
+        total[row : row + window, col : col + window] += blend * patch
+        weight[row : row + window, col : col + window] += blend
+    return np.asarray(np.divide(total, weight, out=total, where=weight > 0))
