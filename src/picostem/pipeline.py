@@ -20,7 +20,7 @@ from picostem.errors import UsageError
 from picostem.files import check_image, from_array, read_image
 from picostem.image import Image
 from picostem.resolve.aligned import interfaces, layers, moved, other_orders
-from picostem.resolve.combine import common_slip
+from picostem.resolve.combine import CommonSlip, common_slip
 from picostem.resolve.estimate import Fit
 from picostem.resolve.hypotheses import PARALLEL, alternatives, fit_hypotheses
 from picostem.resolve.lattice import power_spectrum, same_setting
@@ -37,12 +37,12 @@ from picostem.resolve.result import (
 )
 from picostem.resolve.select import (
     Judgement,
+    clearly_turned,
     judge_fit,
     judge_lattice,
     judge_layers,
-    clearly_turned,
     judge_twist,
-    turned,
+    may_be_turned,
 )
 from picostem.resolve.settings import Settings
 from picostem.resolve.square import squared, unsquared
@@ -56,7 +56,7 @@ from picostem.resolve.twist_result import (
     twist_microscope,
     twist_slip_map,
 )
-from picostem.resolve.twisted import Twisted, find_twisted, one_lattice_cost
+from picostem.resolve.twisted import Twisted, aligned_cost, find_twisted
 from picostem.resolve.window import window_starts
 from picostem.resolve.windows import fit_grid
 from picostem.structure.lattice import shortest
@@ -253,6 +253,9 @@ def _monolayer(task: _Task, setting: Setting, judgement: Judgement) -> Result:
     slips = setting.fit.state.slips
     near = (slips - np.rint(slips)) @ setting.model.cell
     common = common_slip(task.data, setting, setting.model.stackings.mean(near))
+    twisted = _rather_twisted(task, setting, common)
+    if twisted is not None:
+        return _twist(task, *twisted)
     hidden = interfaces(common, shortest(common.slip, setting.model.stackings.cell), setting)
     second = Alternative("two layers, nearly eclipsed", -(judgement.monolayer_cost or 0.0), "slip as in the interface")
     return Result(
@@ -273,13 +276,9 @@ def _slip(task: _Task, setting: Setting, rivals: tuple[Alternative, ...]) -> Res
     mapping = Mapping(task.data, setting, task.settings, task.report)
     task.clock.lap("map", then="slip and boundaries")
     common = common_slip(task.data, setting, mapping.main_slip())
-    if turned(common, setting):
-        found = find_twisted(task.data, task.spectrum, task.pair, setting.lattice.pixel_size, (setting.model.optics,))
-        task.clock.lap("twist", then="slip and boundaries")
-        if found is not None and judge_twist(found, task.pair) is None:
-            cost = one_lattice_cost(found)
-            if clearly_turned(found, cost):
-                return _twist(task, found, (Alternative("two layers on one lattice", cost), *rivals))
+    twisted = _rather_twisted(task, setting, common)
+    if twisted is not None:
+        return _twist(task, *twisted)
     slips = shortest(common.slip, setting.model.stackings.cell)
     answer = interfaces(common, slips, setting)
     maps = mapping.finish(slips, task.report)
@@ -300,6 +299,24 @@ def _slip(task: _Task, setting: Setting, rivals: tuple[Alternative, ...]) -> Res
         maps=tuple(moved(one, i.slip - slip) for one, i, slip in zip(maps, answer, slips, strict=True)),
         simulated=simulated,
     )
+
+
+def _rather_twisted(
+    task: _Task, setting: Setting, common: CommonSlip
+) -> tuple[Twisted, tuple[Alternative, ...]] | None:
+    """The reading as two twisted layers, where that explains the image clearly better than layers on one lattice."""
+    if task.settings.layers not in ("auto", "2") or not may_be_turned(common, setting, task.shape):
+        return None
+    found = find_twisted(task.data, task.spectrum, task.pair, setting.lattice.pixel_size, (setting.model.optics,))
+    task.clock.lap("twist", then="slip and boundaries")
+    if found is None or judge_twist(found, task.pair) is not None:
+        return None
+    steps = np.linalg.solve(setting.model.cell.T, common.slip.T).T
+    positions = common.origin + np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+    cost = aligned_cost(found, setting.model.layers, setting.lattice, positions)
+    if not clearly_turned(found, cost):
+        return None
+    return found, (Alternative(f"{len(positions)} layers on one lattice", cost),)
 
 
 def _microscope(setting: Setting, fit: Fit) -> FittedMicroscope:

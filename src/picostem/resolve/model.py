@@ -40,6 +40,8 @@ IntArray = NDArray[np.int64]
 OpticsSource = Literal["file", "user", "fitted"]
 
 BLUR = ("variance", "variance a", "variance b")
+# standard deviations of the log weight of a species, whose brightness depends on the detector's angles
+WEIGHT_KNOWN, WEIGHT_UNKNOWN = 0.15, 0.3
 SEMIANGLES = (5e-3, 0.1)  # rad; where a free semiangle may go
 
 
@@ -235,7 +237,18 @@ class StackModel:
         names = [*ABERRATIONS, *BLUR, *ratios, *layers]
         middle = -sum(self.heights) / len(self.heights)
         mean = [middle, 0.0, 0.0, 0.0, 0.0, 0.07, 0.0, 0.0, *[0.0] * (len(ratios) + len(layers))]
-        sigma = [40.0, 25.0, 25.0, 250.0, 250.0, 0.06, 0.01, 0.01, *[0.3] * len(ratios), *[0.15] * len(layers)]
+        sigma = [
+            40.0,
+            25.0,
+            25.0,
+            250.0,
+            250.0,
+            0.06,
+            0.01,
+            0.01,
+            *[WEIGHT_KNOWN if self.optics.detector_known else WEIGHT_UNKNOWN] * len(ratios),
+            *[0.15] * len(layers),
+        ]
         if self.optics.semiangle_sigma > 0:
             names, mean = [*names, "semiangle"], [*mean, self.optics.semiangle]
             sigma = [*sigma, self.optics.semiangle_sigma]

@@ -77,7 +77,9 @@ def _led(spectrum: Spectrum, layers: tuple[Monolayer, Monolayer], pixel_size: fl
         own = _score(spectrum, first.reciprocal[None], layers[0], None, side)[0]
         for mirrored in hands:
             second, score = _second(spectrum, first, layers, mirrored, side)
-            found.append(Pair((first, refine_lattice(spectrum, second)), float(own + score)))
+            # refined where its own peaks stand apart; where they merge with the first one's, that would pull it there
+            near = [second, refine_lattice(spectrum, second)]
+            found += [Pair((first, other), float(own + score)) for other in near if not same_points(other, first)]
     return found
 
 

@@ -30,6 +30,7 @@ IMPLAUSIBLE = 30.0  # chi² of the microscope's prior by which a second layer ma
 MOST_TWIST_CHI2 = 4.0  # reduced, of the samples of a field (right: up to 1.1, more across domains)
 VARIES = 0.1  # Å; rms spread of the windows' slips from which a twist is looked for
 TURNED_GAIN = 100.0  # chi² that a second lattice must gain where one explains the image, with a twist of at least
+SMALL = 1.9  # windows across an image in which a slip cannot be seen to change
 LEAST_TWIST = np.radians(0.4)  # what a slip that varies smoothly over an image can amount to
 PRESENT = 4.0  # mean power over noise of a reflection that is there
 
@@ -118,15 +119,22 @@ def judge_twist(found: Twisted | None, layers: tuple[Monolayer, Monolayer]) -> s
     return None
 
 
-def turned(common: CommonSlip, setting: Setting) -> bool:
-    """Whether the slip of two like layers changes over the image so much that they may be turned or strained."""
-    return setting.model.layer_count == 2 and float(common.spread.max()) > VARIES
+def may_be_turned(common: CommonSlip, setting: Setting, shape: tuple[int, int]) -> bool:
+    """Whether two lattices must be tried where one explains the image.
+
+    That is where the slip changes over the image, or the image is so small that it could not be seen to.
+    """
+    return bool(common.spread.max() > VARIES) or min(shape) < SMALL * setting.window
 
 
-def clearly_turned(found: Twisted, one_lattice_cost: float) -> bool:
-    """Whether two lattices fit clearly better than one, with a twist that is large enough to be one."""
+def clearly_turned(found: Twisted, aligned: float) -> bool:
+    """Whether two lattices fit clearly better than one, with a twist that is large enough to be one.
+
+    Args:
+        aligned: chi² that the layers on one lattice cost over it.
+    """
     twist = abs(found.best.twist)
-    return one_lattice_cost > TURNED_GAIN and twist > max(LEAST_TWIST, 5 * found.best.twist_sigma)
+    return aligned > TURNED_GAIN and twist > max(LEAST_TWIST, 5 * found.best.twist_sigma)
 
 
 def described(setting: Setting) -> bool:

@@ -11,14 +11,14 @@ from picostem.resolve.joint import draw
 from picostem.resolve.microscope import fitted_microscope
 from picostem.resolve.result import Alternative, Domain, FittedMicroscope, Interface, ResolvedLayer, SlipMap
 from picostem.resolve.twist_map import TwistWindows, local_strain, registry_at_centre, twist_domains
-from picostem.resolve.twisted import Reading, Twisted, merged
+from picostem.resolve.twisted import Reading, Twisted, lattice_power, merged
 from picostem.structure.lattice import reduced, shortest
 from picostem.structure.moire import beat_period, moire_vectors
 
 FloatArray = NDArray[np.float64]
 
 LEAST_ODDS = 2 * np.log(1000.0)  # chi² that another twist must cost to be excluded with odds of 1000 : 1,
-MODEL_DOUBT = 0.001  # and this share of the lattices' power, which the model may get wrong; more
+MODEL_DOUBT = 0.0005  # and this share of the lattices' power, which the model may get wrong; more
 MERGED_DOUBT = 0.005  # where the layers' peaks merge, and what they do together decides
 TOLD = 0.6  # of the strain's prior: its standard deviation up to which an image tells it
 
@@ -53,10 +53,8 @@ def twist_interface(twisted: Twisted) -> Interface:
 
 def doubt(twisted: Twisted) -> float:
     """Chi² that another reading must cost to be excluded."""
-    power = float(np.sum((twisted.field.values * twisted.field.weight).astype(np.float64) ** 2))
-    signal = max(power / twisted.best.fit.chi2_reduced - twisted.field.values.size, 0.0)
     share = MERGED_DOUBT if merged(twisted.best, twisted.field) else MODEL_DOUBT
-    return float(LEAST_ODDS + share * signal)
+    return float(LEAST_ODDS + share * lattice_power(twisted.field, twisted.best))
 
 
 def _side(twisted: Twisted) -> float:

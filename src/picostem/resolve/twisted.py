@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from picostem.resolve.evidence import HARMONIC_LIMIT
 from picostem.resolve.field import Field
-from picostem.resolve.joint import JointFit, Placement, Tie, fit_joint, unfitted
+from picostem.resolve.joint import JointFit, Placement, Tie, fit_joint, predict, unfitted
 from picostem.resolve.lattice import SPECTRUM_SIZE, Lattice, Spectrum, find_lattices, refine_lattice
 from picostem.resolve.locate import explained_alone, locate
 from picostem.resolve.model import Optics
@@ -31,8 +31,8 @@ from picostem.structure.symmetry import layer_operations
 FloatArray = NDArray[np.float64]
 
 PATCHES = (60.0, 30.0)  # Å; sides of the part of the image, about its centre, that is fitted as one
-RIGID = 0.93  # chi² of the smaller part over that of the larger one from which both are rigid layers
-PAIRS, SINGLES = 3, 2  # candidates from the spectrum: pairs of lattices, and single ones that two layers may share
+RIGID = 0.88  # chi² of the smaller part over that of the larger one from which both are rigid layers
+PAIRS, SINGLES = 4, 2  # candidates from the spectrum: pairs of lattices, and single ones that two layers may share
 MERGED = 1.2  # resolution elements by which the first reflections of the layers are apart at most in the scan
 SCAN = 0.3  # of a resolution element at TYPICAL: step of its angles
 FIRST, TYPICAL = 0.37, 0.6  # 1/Å; the shortest reflections of 2D crystals, and those that count
@@ -100,15 +100,21 @@ class Twisted:
     @property
     def explained(self) -> float:
         """Share of the lattices' power explained."""
-        return explained(self.field, self.best.fit)
+        return explained(self.field, self.best)
 
 
-def explained(field: Field, fit: JointFit) -> float:
-    """Share of a field's power above the noise that a fit explains; residual above what was expected counts."""
-    floor = min(1.0, fit.chi2_reduced) * field.values.size
-    weighted = field.values * field.weight
-    signal = float(np.sum(weighted.astype(np.float64) ** 2)) - floor
-    return float(np.clip(1 - (fit.chi2 - floor) / signal, 0, 1)) if signal > 0 else 0.0
+def lattice_power(field: Field, reading: Reading) -> float:
+    """Chi² that a reading's lattices explain, in units of the noise that was found."""
+    image = predict(reading.model, field, reading.fit.placement) * field.weight
+    return float(np.sum(image.astype(np.float64) ** 2)) / reading.fit.chi2_reduced
+
+
+def explained(field: Field, reading: Reading) -> float:
+    """Share of the lattices' power that a reading explains; residual above the noise that was expected is missed."""
+    fit = reading.fit
+    missed = max(fit.chi2_reduced - 1.0, 0.0) * field.values.size
+    power = lattice_power(field, reading) * fit.chi2_reduced
+    return power / (power + missed)
 
 
 def find_twisted(
@@ -127,13 +133,12 @@ def find_twisted(
     """
     first = replace(optics[0], semiangle_sigma=0.0)
     side = min(SPECTRUM_SIZE, *data.shape)
-    pairs = find_pairs(spectrum, layers, pixel_size, side, PAIRS)
-    if not pairs:
-        return None
-    scale = pairs[0].lattices[0].pixel_size
-    whole = Field.of(data, measure_noise(data, spectrum, scale), scale)
-    lattices = [pair.lattices for pair in pairs]
+    lattices = [pair.lattices for pair in find_pairs(spectrum, layers, pixel_size, side, PAIRS)]
     singles = _singles(spectrum, layers, pixel_size)
+    if not lattices and not singles:
+        return None
+    scale = (lattices or singles)[0][0].pixel_size
+    whole = Field.of(data, measure_noise(data, spectrum, scale), scale)
     found: Twisted | None = None
     for patch in PATCHES:
         part = whole.cut((0.0, 0.0), patch / scale)
@@ -142,7 +147,7 @@ def find_twisted(
         rough = _rough_fits(
             part, layers, first, [two for pair in lattices for two in _settings(part, layers, pair, first)]
         )
-        if not rough or explained(part, rough[0].fit) < CLEAR:
+        if not rough or explained(part, rough[0]) < CLEAR:
             angles = _angles(min(side * scale, patch))
             turned = [
                 (_turned(one, -angle / 2), _turned(other, angle / 2))
@@ -169,8 +174,36 @@ def _readings(
     """The best rough reading and those of other twists, each with its microscope, the best first."""
     best = _refit(field, layers, rough[0], optics)
     known = best.model.parts[0].optics
-    others = side_by_side(lambda r: _final(field, layers, r, known), _distinct(rough[1:], rough[0], layers))
-    return sorted([best, *others], key=lambda r: r.fit.cost)
+    others = [*_distinct(rough[1:], rough[0], layers), *_branches(field, layers, best)]
+    finals = side_by_side(lambda r: _final(field, layers, r, known), others)
+    return sorted([best, *finals], key=lambda r: r.fit.cost)
+
+
+def _branches(field: Field, layers: tuple[Monolayer, Monolayer], best: Reading) -> list[Reading]:
+    """The reading's lattices with other settings of the layers, from its microscope and from the other side of focus."""
+    known = best.model.parts[0].optics
+    mine = best.fit.placement.microscope
+    found = []
+    for lattices in _settings(field, layers, best.fitted_lattices, known):
+        model = WaveModel.build(layers, lattices, (0, 1), known, HARMONIC_LIMIT)
+        reciprocals = np.array([lattice.reciprocal for lattice in lattices])
+        for microscope in (mine, other_side(model, mine)):
+            one = locate(model, field, microscope, reciprocals, 1)[0]
+            start = unfitted(Placement(microscope, one.scale, one.positions, reciprocals))
+            found.append((one.explained, Reading(lattices, model, Tie.of(lattices, best.tie.strain), start)))
+    chosen: list[Reading] = []
+    for _, reading in sorted(found, key=lambda pair: -pair[0]):
+        if not any(same_twist(reading, other, layers) for other in chosen):
+            chosen.append(reading)
+    return chosen[:FINAL_FITS]
+
+
+def other_side(model: WaveModel, microscope: FloatArray) -> FloatArray:
+    """The microscope on the other side of focus: nearly the same transfer, but for its effect on the layers' depths."""
+    turned = microscope.copy()
+    turned[0] = 2 * model.prior.mean[0] - turned[0]
+    turned[1:3] *= -1
+    return turned
 
 
 def _judged(whole: Field, field: Field, layers: tuple[Monolayer, Monolayer], readings: list[Reading]) -> Twisted:
@@ -207,14 +240,11 @@ def merged(reading: Reading, field: Field) -> bool:
     return bool(np.linalg.norm((points - np.rint(points)) @ other, axis=1).min() * side < TOGETHER)
 
 
-def _with_cross_terms(field: Field, reading: Reading, other_side: bool) -> Reading:
+def _with_cross_terms(field: Field, reading: Reading, across: bool) -> Reading:
     """The reading with the cross-terms of both layers, from this or the other side of focus."""
     fit, model = reading.fit, replace(reading.model, cross=np.zeros(0, dtype=complex))
-    if other_side:
-        microscope = fit.placement.microscope.copy()
-        microscope[0] = 2 * model.prior.mean[0] - microscope[0]
-        microscope[1:3] *= -1
-        start = replace(fit.placement, microscope=microscope)
+    if across:
+        start = replace(fit.placement, microscope=other_side(model, fit.placement.microscope))
         fit = fit_joint(model, field, start, reading.tie, free_microscope=True)
     full = model
     for _ in range(CROSS_TERMS):
@@ -287,12 +317,14 @@ def _rough_fits(
 def _singles(
     spectrum: Spectrum, layers: tuple[Monolayer, Monolayer], pixel_size: float | None
 ) -> list[tuple[Lattice, Lattice]]:
-    """Single lattices that were found, with the second layer's lattice under the same distortion."""
-    found = []
-    for candidate, _ in find_lattices(spectrum, layers[0], pixel_size, SINGLES):
-        one = refine_lattice(spectrum, candidate)
-        if not any(same_points(one, other) for other, _ in found):
-            found.append((one, Lattice(layers[1].cell @ one.image_from_crystal.T, layers[1].cell)))
+    """Lattices of both layers under the distortion that a single lattice, of one or the other, was found with."""
+    found: list[tuple[Lattice, Lattice]] = []
+    for index in (0, 1) if layers[0] != layers[1] else (0,):
+        for candidate, _ in find_lattices(spectrum, layers[index], pixel_size, SINGLES):
+            seen = refine_lattice(spectrum, candidate)
+            both = [Lattice(layer.cell @ seen.image_from_crystal.T, layer.cell) for layer in layers]
+            if not any(same_points(both[0], other) for other, _ in found):
+                found.append((both[0], both[1]))
     return found
 
 
@@ -321,15 +353,19 @@ def _refit(field: Field, layers: tuple[Monolayer, Monolayer], reading: Reading, 
 def _final(
     field: Field, layers: tuple[Monolayer, Monolayer], reading: Reading, optics: Optics, upside_down: bool = False
 ) -> Reading:
-    """The reading fitted with all reflections and the microscope, from over- and underfocus."""
+    """The reading fitted with all reflections and the microscope, from both sides of focus."""
     lattices = reading.fitted_lattices
     model = WaveModel.build(layers, lattices, (0, 1), optics, HARMONIC_LIMIT, upside_down)
-    fits = []
-    for shift in DEFOCUS_STARTS:
-        microscope = model.prior.mean.copy()
+    starts = [model.prior.mean.copy() for _ in DEFOCUS_STARTS]
+    for microscope, shift in zip(starts, DEFOCUS_STARTS, strict=True):
         microscope[0] += shift
-        start = replace(reading.fit.placement, microscope=microscope)
-        fits.append(fit_joint(model, field, start, reading.tie, free_microscope=True))
+    mine = reading.fit.placement.microscope
+    if len(mine) == len(starts[0]) and not np.array_equal(mine, reading.model.prior.mean):
+        starts += [mine, other_side(model, mine)]
+    fits = [
+        fit_joint(model, field, replace(reading.fit.placement, microscope=start), reading.tie, free_microscope=True)
+        for start in starts
+    ]
     return Reading(lattices, model, reading.tie, min(fits, key=lambda fit: fit.cost))
 
 
@@ -349,16 +385,21 @@ def same_twist(one: Reading, other: Reading, layers: tuple[Monolayer, Monolayer]
     return flipped[0] == flipped[1] and bool(twist_distance(one.twist, other.twist, layers[0], upper) < SAME_TWIST)
 
 
-def one_lattice_cost(twisted: Twisted) -> float:
-    """Chi² over the twisted reading of the same two layers on one lattice, in the same field."""
-    one = twisted.best.fitted_lattices[0]
-    optics = twisted.best.model.parts[0].optics
-    model = WaveModel.build(twisted.layers, (one,), (0, 0), optics, HARMONIC_LIMIT)
-    both = np.array([one.reciprocal, one.reciprocal])
-    microscope = np.array(twisted.best.fit.placement.microscope)
-    apart = WaveModel.build(twisted.layers, (one, one), (0, 1), optics, ROUGH)
-    tie, fits = Tie.of((one,), STRAIN), []
-    for start in locate(apart, twisted.field, microscope, both, 3):
-        place = Placement(microscope, start.scale, start.positions, both[:1])
-        fits.append(fit_joint(model, twisted.field, place, tie, free_microscope=True))
-    return (min(fit.cost for fit in fits) - twisted.best.fit.cost) / twisted.best.fit.chi2_reduced
+def aligned_cost(twisted: Twisted, stack: tuple[Monolayer, ...], lattice: Lattice, positions: FloatArray) -> float:
+    """Chi² over the twisted reading of some layers on one lattice, in the same field.
+
+    Args:
+        stack: their structures. lattice: in the image. positions: fractions, about the image centre, shape (layers, 2).
+    """
+    best, field = twisted.best, twisted.field
+    model = WaveModel.build(stack, (lattice,), (0,) * len(stack), best.model.parts[0].optics, HARMONIC_LIMIT)
+    fits = []
+    for shift in DEFOCUS_STARTS:
+        microscope = model.prior.mean.copy()
+        microscope[0] += shift
+        start = Placement(microscope, 1.0, positions, lattice.reciprocal[None])
+        image = predict(model, field, start) * field.weight
+        scale = float(np.sum(image * field.values * field.weight) / np.sum(image**2))
+        start = replace(start, scale=scale)
+        fits.append(fit_joint(model, field, start, Tie.of((lattice,), STRAIN), free_microscope=True))
+    return (min(fit.cost for fit in fits) - best.fit.cost) / best.fit.chi2_reduced
