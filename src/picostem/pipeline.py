@@ -56,7 +56,7 @@ from picostem.resolve.twist_result import (
     twist_microscope,
     twist_slip_map,
 )
-from picostem.resolve.twisted import Twisted, aligned_cost, find_twisted
+from picostem.resolve.twisted import Twisted, aligned_cost, find_twisted, turned_about
 from picostem.resolve.window import window_starts
 from picostem.resolve.windows import fit_grid
 from picostem.structure.lattice import shortest
@@ -307,16 +307,23 @@ def _rather_twisted(
     """The reading as two twisted layers, where that explains the image clearly better than layers on one lattice."""
     if task.settings.layers not in ("auto", "2") or not may_be_turned(common, setting, task.shape):
         return None
-    found = find_twisted(task.data, task.spectrum, task.pair, setting.lattice.pixel_size, (setting.model.optics,))
+    optics = _settled_optics(setting)
+    quick = turned_about(task.data, task.spectrum, setting.model.layers[:2], setting.lattice, optics)
+    task.clock.lap("twist", then="slip and boundaries")
+    if quick is None or not clearly_turned(quick, _aligned_cost(quick, setting, common)):
+        return None
+    found = find_twisted(task.data, task.spectrum, task.pair, setting.lattice.pixel_size, (optics,))
     task.clock.lap("twist", then="slip and boundaries")
     if found is None or judge_twist(found, task.pair) is not None:
         return None
+    cost = _aligned_cost(found, setting, common)
+    return found, (Alternative(f"{setting.model.layer_count} layers on one lattice", cost),)
+
+
+def _aligned_cost(found: Twisted, setting: Setting, common: CommonSlip) -> float:
     steps = np.linalg.solve(setting.model.cell.T, common.slip.T).T
     positions = common.origin + np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
-    cost = aligned_cost(found, setting.model.layers, setting.lattice, positions)
-    if not clearly_turned(found, cost):
-        return None
-    return found, (Alternative(f"{len(positions)} layers on one lattice", cost),)
+    return aligned_cost(found, setting.model.layers, setting.lattice, positions)
 
 
 def _microscope(setting: Setting, fit: Fit) -> FittedMicroscope:

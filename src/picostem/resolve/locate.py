@@ -46,7 +46,7 @@ def locate(
     level = float(np.mean(field.weight.astype(np.float64) ** 2))
     one, two = (_OneLayer.of(model, index, field, microscope, reciprocals) for index in (0, 1))
     products = level * one.amplitude[:, None] * np.conj(two.amplitude) * _products(field, one.g, two.g)
-    cross = (np.conj(one.turn) @ products @ two.turn.T).real
+    cross = (np.conj(one.turn) @ products.astype(np.complex64) @ two.turn.T).real
     both = np.maximum(one.overlap[:, None] + two.overlap, 0)
     power = one.power + two.power
     norm = np.maximum(power + 2 * cross, LEAST_NORM * power)
@@ -91,7 +91,7 @@ class _OneLayer:
         hk, g = (np.concatenate([part, -part]) for part in (model.orders[own, index], g))
         amplitude = np.concatenate([amplitude, np.conj(amplitude)])
         grid = _grid(model.parts[index].cell)
-        turn = np.exp(2j * np.pi * grid @ hk.T)
+        turn = np.exp(2j * np.pi * grid @ hk.T).astype(np.complex64)
         weight = field.weight.astype(np.float64) ** 2
         overlap = (turn @ (np.conj(amplitude) * _sums(field, field.values * weight, g))).real
         power = float(np.sum(np.abs(amplitude) ** 2) * weight.sum())

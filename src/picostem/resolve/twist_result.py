@@ -44,7 +44,7 @@ def twist_interface(twisted: Twisted) -> Interface:
         twist=best.twist,
         twist_sigma=float(np.hypot(best.twist_sigma, _model_error(best, _side(twisted)))),
         twist_bound=best.twist_sigma,
-        twist_alternatives=np.array([r.twist for r in twisted.others if twisted.cost(r) < doubt(twisted)]),
+        twist_alternatives=np.array([r.twist for r in twisted.others if twisted.evidence(r) < doubt(twisted)]),
         strain=strain,
         strain_sigma=sigma,
         moire=moire_vectors(cell, upper),
@@ -112,7 +112,7 @@ def twist_alternatives(twisted: Twisted) -> tuple[Alternative, ...]:
     found = []
     for reading in twisted.others:
         cost = twisted.cost(reading)
-        detail = "undecided" if cost < doubt(twisted) else ""
+        detail = "undecided" if twisted.evidence(reading) < doubt(twisted) else ""
         found.append(Alternative(f"twist {reading.twist / DEGREE:.1f}°", cost, detail))
     order = Alternative("the layers in the opposite order along the beam", twisted.reversed_order)
     return (*found, order)

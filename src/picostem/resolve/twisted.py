@@ -43,7 +43,9 @@ CLEAR = 0.9  # share of the lattices' power from which a rough fit of layers who
 STRAIN = 0.005  # standard deviation of the strain between layers of one material
 MISMATCH = 0.01  # the same for two materials, whose cells are known less well
 TOGETHER = 5.0  # resolution elements between the layers' first reflections up to which cross-terms are tried
+BRANCHED = 2  # times that other settings of the layers are tried from the best reading
 CROSS_TERMS = 2  # times that they are computed anew
+PRIOR_SAYS = 10.0  # chi² that what is expected of the microscope and of the species' brightness may count for
 CLOSE = 400.0  # chi² over the best reading up to which another is judged with them
 DEFOCUS_STARTS = (-15.0, 15.0)  # Å from mid-focus
 SAME_TWIST = np.radians(0.3)  # twists that differ by less are one reading
@@ -96,6 +98,11 @@ class Twisted:
     def cost(self, reading: Reading) -> float:
         """Chi² that a reading costs over the best one."""
         return (reading.fit.cost - self.best.fit.cost) / self.best.fit.chi2_reduced
+
+    def evidence(self, reading: Reading) -> float:
+        """Chi² by which the image itself speaks against a reading; of the prior's part of it at most PRIOR_SAYS."""
+        data = (reading.fit.chi2 - self.best.fit.chi2) / self.best.fit.chi2_reduced
+        return data + min(reading.fit.prior_misfit - self.best.fit.prior_misfit, PRIOR_SAYS)
 
     @property
     def explained(self) -> float:
@@ -150,7 +157,7 @@ def find_twisted(
         if not rough or explained(part, rough[0]) < CLEAR:
             angles = _angles(min(side * scale, patch))
             turned = [
-                (_turned(one, -angle / 2), _turned(other, angle / 2))
+                (_turned(one, -angle / 2), nearest_way(_turned(other, angle / 2), one, layers[1]))
                 for single in singles
                 for one, other in _settings(part, layers, single, first)
                 for angle in angles
@@ -174,9 +181,13 @@ def _readings(
     """The best rough reading and those of other twists, each with its microscope, the best first."""
     best = _refit(field, layers, rough[0], optics)
     known = best.model.parts[0].optics
-    others = [*_distinct(rough[1:], rough[0], layers), *_branches(field, layers, best)]
-    finals = side_by_side(lambda r: _final(field, layers, r, known), others)
-    return sorted([best, *finals], key=lambda r: r.fit.cost)
+    readings, tried = [best], _distinct(rough[1:], rough[0], layers)
+    for _ in range(BRANCHED):
+        tried += _branches(field, layers, readings[0])
+        readings += side_by_side(lambda r: _final(field, layers, r, known), tried)
+        tried = []
+        readings.sort(key=lambda r: r.fit.cost)
+    return readings
 
 
 def _branches(field: Field, layers: tuple[Monolayer, Monolayer], best: Reading) -> list[Reading]:
@@ -251,6 +262,29 @@ def _with_cross_terms(field: Field, reading: Reading, across: bool) -> Reading:
         full = model.with_cross_terms(reading.fitted_lattices, fit.placement.microscope)
         fit = fit_joint(full, field, fit.placement, reading.tie, free_microscope=True)
     return replace(reading, model=full, fit=fit)
+
+
+def turned_about(
+    data: NDArray[np.float32],
+    spectrum: Spectrum,
+    layers: tuple[Monolayer, Monolayer],
+    lattice: Lattice,
+    optics: Optics,
+) -> Twisted | None:
+    """Two layers turned against each other by so little that they were found as one lattice; a quick look.
+
+    Args:
+        lattice: that was found. optics: the microscope, its semiangle known.
+    """
+    whole = Field.of(data, measure_noise(data, spectrum, lattice.pixel_size), lattice.pixel_size)
+    side = min(PATCHES[0], min(data.shape) * lattice.pixel_size)
+    field = whole.cut((0.0, 0.0), side / lattice.pixel_size)
+    pairs = [(_turned(lattice, -angle / 2), _turned(lattice, angle / 2)) for angle in _angles(side) if angle]
+    rough = _rough_fits(field, layers, optics, pairs)
+    if not rough:
+        return None
+    best = _final(field, layers, rough[0], optics)
+    return Twisted(layers, best, (), 0.0, field, whole)
 
 
 def _settings(
