@@ -46,6 +46,7 @@ TOGETHER = 5.0  # resolution elements between the layers' first reflections up t
 BRANCHED = 2  # times that other settings of the layers are tried from the best reading
 CROSS_TERMS = 2  # times that they are computed anew
 PRIOR_SAYS = 10.0  # chi² that what is expected of the microscope and of the species' brightness may count for
+RIVALS = 3  # readings that are judged with them at most
 CLOSE = 400.0  # chi² over the best reading up to which another is judged with them
 DEFOCUS_STARTS = (-15.0, 15.0)  # Å from mid-focus
 SAME_TWIST = np.radians(0.3)  # twists that differ by less are one reading
@@ -187,6 +188,7 @@ def _readings(
         readings += side_by_side(lambda r: _final(field, layers, r, known), tried)
         tried = []
         readings.sort(key=lambda r: r.fit.cost)
+        readings = [readings[0], *_distinct(readings[1:], readings[0], layers)]
     return readings
 
 
@@ -220,7 +222,7 @@ def other_side(model: WaveModel, microscope: FloatArray) -> FloatArray:
 def _judged(whole: Field, field: Field, layers: tuple[Monolayer, Monolayer], readings: list[Reading]) -> Twisted:
     """The readings, best first, each with what the layers do together where that may matter."""
     best = readings[0]
-    close = [r for r in readings if (r.fit.cost - best.fit.cost) / best.fit.chi2_reduced < CLOSE]
+    close = [r for r in readings if (r.fit.cost - best.fit.cost) / best.fit.chi2_reduced < CLOSE][:RIVALS]
     both = [_orders(field, layers, r) for r in close]
     readings = sorted([*(one for one, _ in both), *readings[len(close) :]], key=lambda r: r.fit.cost)
     best = readings[0]
