@@ -51,12 +51,12 @@ from picostem.resolve.twist_map import map_twist
 from picostem.resolve.twist_result import (
     draw_again,
     twist_alternatives,
-    twist_interface,
+    twist_interfaces,
     twist_layers,
     twist_microscope,
     twist_slip_map,
 )
-from picostem.resolve.twisted import Twisted, aligned_cost, find_twisted, turned_about
+from picostem.resolve.twisted import Twisted, aligned_cost, find_twisted, turned_about, with_third_layer
 from picostem.resolve.window import window_starts
 from picostem.resolve.windows import fit_grid
 from picostem.structure.lattice import shortest
@@ -181,12 +181,16 @@ def _resolve_square(task: _Task) -> Result:
 
 
 def _twisted(task: _Task, reason: str | None) -> Result:
-    """Two layers with lattices of their own, if they explain the image; else why nothing does."""
-    if task.settings.layers not in ("auto", "2"):
-        return task.unresolved(reason or "")
+    """Layers with lattices of their own, if they explain the image; else why nothing does."""
+    asked = task.settings.layers
+    if asked == "1":
+        return task.unresolved(reason or "One layer does not explain the image.")
     found = find_twisted(task.data, task.spectrum, task.pair, task.pixel_size, task.optics)
+    refused = judge_twist(found)
+    if found is not None and (asked == "3" or (asked == "auto" and refused and task.pair[0] == task.pair[1])):
+        found = with_third_layer(found, task.monolayer)
+        refused = judge_twist(found)
     task.clock.lap("twist", then="windows")
-    refused = judge_twist(found, task.pair)
     if found is None or refused is not None:
         return task.unresolved(reason or refused or "")
     return _twist(task, found, ())
@@ -201,7 +205,7 @@ def _twist(task: _Task, found: Twisted, rivals: tuple[Alternative, ...]) -> Resu
     fine = windows
     if stride > 0.6 * window:
         fine = map_twist(found.whole, task.shape, found.best, window, max(1, window // 2), None)
-    simulated = draw_again(found.best, fine, task.shape, window) + np.float32(task.image.data.mean(dtype=np.float64))
+    simulated = draw_again(found.best, fine[0], task.shape, window) + np.float32(task.image.data.mean(dtype=np.float64))
     task.clock.lap("simulated image")
     return Result(
         "twist",
@@ -211,10 +215,13 @@ def _twist(task: _Task, found: Twisted, rivals: tuple[Alternative, ...]) -> Resu
         VERSION,
         pixel_size_lattice=scale,
         layers=twist_layers(found),
-        interfaces=(twist_interface(found),),
+        interfaces=twist_interfaces(found),
         microscope=twist_microscope(found),
         quality=Quality("fit", found.best.fit.chi2_reduced, found.explained, (*twist_alternatives(found), *rivals)),
-        maps=(twist_slip_map(found, windows, task.shape, window * scale, task.settings.stride),),
+        maps=tuple(
+            twist_slip_map(found, one, lower, task.shape, window * scale, task.settings.stride)
+            for lower, one in enumerate(windows)
+        ),
         simulated=simulated,
     )
 
@@ -314,7 +321,7 @@ def _rather_twisted(
         return None
     found = find_twisted(task.data, task.spectrum, task.pair, setting.lattice.pixel_size, (optics,))
     task.clock.lap("twist", then="slip and boundaries")
-    if found is None or judge_twist(found, task.pair) is not None:
+    if found is None or judge_twist(found) is not None:
         return None
     cost = _aligned_cost(found, setting, common)
     return found, (Alternative(f"{setting.model.layer_count} layers on one lattice", cost),)

@@ -188,10 +188,13 @@ def fit_joint(
     return JointFit(placement, normal.chi2, field.values.size, prior, covariance, normal.background)
 
 
-def predict(model: WaveModel, field: Field, placement: Placement) -> FloatImage:
-    """The model's whitened image, without the background, shape (ny, nx)."""
+def predict(model: WaveModel, field: Field, placement: Placement, only: int | None = None) -> FloatImage:
+    """The model's whitened image, without the background, shape (ny, nx); of one layer alone, if `only` names it."""
     g = model.reciprocal(placement.reciprocals)
     amplitude = model.amplitudes(placement.microscope)[0] * field.response(g) * placement.scale
+    if only is not None:
+        own = np.delete(model.orders, only, axis=1)
+        amplitude = np.where(np.any(own != 0, axis=(1, 2)), 0.0, amplitude)
     return draw(field.x, field.y, g, (amplitude * _phases(model, placement))[None])[0]
 
 

@@ -64,6 +64,12 @@ def explained_alone(model: WaveModel, field: Field, microscope: FloatArray, reci
     return float(np.maximum(layer.overlap, 0).max() ** 2 / layer.power / _power(field))
 
 
+def locate_alone(model: WaveModel, field: Field, microscope: FloatArray, reciprocals: FloatArray) -> FloatArray:
+    """Where a single layer explains most of the data, fractions, shape (2,)."""
+    layer = _OneLayer.of(model, 0, field, microscope, reciprocals)
+    return np.asarray(layer.grid[int(layer.overlap.argmax())])
+
+
 @dataclass(frozen=True)
 class _OneLayer:
     """A layer's waves and their conjugates, and its overlap with the data at each position of a grid.

@@ -104,19 +104,20 @@ def _smaller_cell(setting: Setting, spectrum: Spectrum, name: str) -> str | None
     )
 
 
-def judge_twist(found: Twisted | None, layers: tuple[Monolayer, Monolayer]) -> str | None:
-    """Why the image cannot be resolved as two layers with lattices of their own, or None if it can."""
-    names = " and ".join(layer.name for layer in layers)
+def judge_twist(found: Twisted | None) -> str | None:
+    """Why the image cannot be resolved as layers with lattices of their own, or None if it can."""
     if found is None:
-        return f"No lattices of {names} were found: vacuum, another material, or too few electrons."
-    fit, names_of = found.best.fit, found.best.model.prior.names
-    brightness = fit.placement.microscope[names_of.index("log brightness 2")]
-    if found.explained < LEAST_EXPLAINED or fit.chi2_reduced > MOST_TWIST_CHI2 or abs(brightness) > UNEQUAL:
-        return (
-            f"Two layers of {names} with lattices of their own explain only {found.explained:.1%} of the Bragg power "
-            f"(reduced chi² {fit.chi2_reduced:.1f}): another material, or more layers."
-        )
-    return None
+        return "No lattices of these materials were found: vacuum, another material, or too few electrons."
+    fit, names = found.best.fit, found.best.model.prior.names
+    brightness = [fit.placement.microscope[i] for i, name in enumerate(names) if name.startswith("log brightness")]
+    uneven = float(np.ptp([0.0, *brightness])) > UNEQUAL
+    if found.explained >= LEAST_EXPLAINED and fit.chi2_reduced <= MOST_TWIST_CHI2 and not uneven:
+        return None
+    materials = " and ".join(dict.fromkeys(layer.name for layer in found.layers))
+    return (
+        f"{len(found.layers)} layers of {materials} with lattices of their own explain only {found.explained:.1%} of the "
+        f"Bragg power (reduced chi² {fit.chi2_reduced:.1f}): another material, or more layers."
+    )
 
 
 def may_be_turned(common: CommonSlip, setting: Setting, shape: tuple[int, int]) -> bool:

@@ -77,8 +77,8 @@ def map_twist(
     window: int,
     stride: int,
     progress: Callable[[int, int], None] | None,
-) -> TwistWindows:
-    """Fit all windows of a grid with the reading's microscope.
+) -> tuple[TwistWindows, ...]:
+    """Fit all windows of a grid with the reading's microscope; one answer for each interface.
 
     Args:
         field: the whole image. shape: its rows and columns.
@@ -99,7 +99,8 @@ def map_twist(
             fits.update(zip(batch.tolist(), found, strict=True))
         if progress is not None:
             progress(len(fits), len(centres))
-    return _collected(job, [fits[i] for i in range(len(centres))], grid)
+    inorder = [fits[i] for i in range(len(centres))]
+    return tuple(_collected(job, inorder, grid, lower) for lower in range(len(reading.model.lattice_of) - 1))
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,10 @@ class _Job:
         typical = float(np.median([fit.chi2_reduced for fit in known.values()])) if known else 0.0
         if not fits or min(fit.chi2_reduced for fit in fits) > POOR * typical:
             mean = self._about(self.reading.fit.placement, index)
-            located = locate(self.reading.model, field, mean.microscope, mean.reciprocals, 2)
-            begin = [mean, *(replace(mean, scale=one.scale, positions=one.positions) for one in located)]
+            begin = [mean]
+            if len(mean.positions) == 2:
+                located = locate(self.reading.model, field, mean.microscope, mean.reciprocals, 2)
+                begin += [replace(mean, scale=one.scale, positions=one.positions) for one in located]
             fits += [self._fit(field, place) for place in begin]
         return min(fits, key=lambda fit: fit.cost)
 
@@ -156,37 +159,41 @@ def _neighbours(index: int, grid: tuple[int, int]) -> list[int]:
     return [r * grid[1] + c for r, c in around if 0 <= r < grid[0] and 0 <= c < grid[1]]
 
 
-def registry_at_centre(reading: Reading, fit: JointFit) -> tuple[FloatArray, FloatArray]:
-    """Registry where a fit's positions are counted from, cells of the lower layer, and its covariance in Å²."""
-    cell, lever = reading.model.parts[0].cell, _lever(reading)
+def registry_at_centre(reading: Reading, fit: JointFit, lower: int = 0) -> tuple[FloatArray, FloatArray]:
+    """Registry where a fit's positions are counted from, cells of the lower layer, and its covariance in Å².
+
+    Args:
+        lower: the layer below the interface, from 0 on.
+    """
+    cell, lever = reading.model.parts[lower].cell, _lever(reading, lower)
     covariance = cell.T @ lever @ fit.position_covariance @ lever.T @ cell
     return lever @ fit.placement.positions.ravel(), covariance
 
 
-def _lever(reading: Reading) -> FloatArray:
-    """Matrix that takes both positions to the registry, shape (2, 4)."""
-    lower, upper = reading.fitted_lattices
-    steps = np.rint(upper.rows @ np.linalg.inv(lower.rows))
-    return np.concatenate([-np.eye(2), steps.T], axis=1)
+def _lever(reading: Reading, lower: int) -> FloatArray:
+    """Matrix that takes the positions to the registry of two neighbouring layers, shape (2, 2 layers)."""
+    below, above = reading.layer_lattice(lower), reading.layer_lattice(lower + 1)
+    lever = np.zeros((2, 2 * len(reading.model.lattice_of)))
+    lever[:, 2 * lower : 2 * lower + 2] = -np.eye(2)
+    lever[:, 2 * lower + 2 : 2 * lower + 4] = np.rint(above.rows @ np.linalg.inv(below.rows)).T
+    return lever
 
 
-def _collected(job: _Job, fits: list[JointFit], grid: tuple[int, int]) -> TwistWindows:
+def _collected(job: _Job, fits: list[JointFit], grid: tuple[int, int], lower: int) -> TwistWindows:
     reading = job.reading
-    slopes = [reading.tie.slope(fit.placement.reciprocals, reading.tie.twists) for fit in fits]
-    sigma = [np.sqrt((s @ fit.lattice_covariance @ s.T)[0, 0]) for s, fit in zip(slopes, fits, strict=True)]
-    pairs = [registry_at_centre(reading, fit) for fit in fits]
+    pair = reading.model.lattice_of[lower], reading.model.lattice_of[lower + 1]
+    registries = [registry_at_centre(reading, fit, lower) for fit in fits]
     chi2 = np.array([fit.chi2_reduced for fit in fits])
-    place, lever = reading.fit.placement, _lever(reading)
-    gradient = -lever @ np.concatenate(place.reciprocals)
+    place, lever = reading.fit.placement, _lever(reading, lower)
+    gradient = -lever @ np.concatenate(place.reciprocals[list(reading.model.lattice_of)])
+    expected = lever @ place.positions.ravel()
     return TwistWindows(
         centres=job.centres,
         grid=grid,
-        twist=np.array([reading.tie.twists(fit.placement.reciprocals)[0] for fit in fits]),
-        twist_sigma=np.array(sigma),
-        registry=_continuous(
-            np.array([registry for registry, _ in pairs]), job.centres, grid, gradient, lever @ place.positions.ravel()
-        ),
-        covariance=np.array([covariance for _, covariance in pairs]),
+        twist=np.array([reading.twist_of(fit, *pair) for fit in fits]),
+        twist_sigma=np.array([reading.twist_sigma_of(fit, *pair) for fit in fits]),
+        registry=_continuous(np.array([r for r, _ in registries]), job.centres, grid, gradient, expected),
+        covariance=np.array([covariance for _, covariance in registries]),
         chi2=chi2 / float(np.quantile(chi2, 0.25)),
         scale=np.array([fit.placement.scale for fit in fits]),
         placements=tuple(fit.placement for fit in fits),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,31 +25,40 @@ MERGED_DOUBT = 0.005  # where the layers' peaks merge, and what they do together
 TOLD = 0.6  # of the strain's prior: its standard deviation up to which an image tells it
 
 
-def twist_interface(twisted: Twisted) -> Interface:
-    """The registry of the two layers."""
-    best, lattices = twisted.best, twisted.best.fitted_lattices
-    registry, covariance = registry_at_centre(best, best.fit)
-    cell = lattices[0].cell
-    slip = shortest(registry @ cell, reduced(cell))
-    strain, sigma = _strain(best)
-    covariance = calibrated(covariance, best.model.parts[0].wavelength)
-    upper = lattices[1].rows @ np.linalg.inv(lattices[0].image_from_crystal).T
-    return Interface(
-        lower=1,
-        upper=2,
+def twist_interfaces(twisted: Twisted) -> tuple[Interface, ...]:
+    """The registry of each pair of neighbouring layers."""
+    return tuple(_interface(twisted, lower) for lower in range(len(twisted.layers) - 1))
+
+
+def _interface(twisted: Twisted, lower: int) -> Interface:
+    best = twisted.best
+    pair = best.model.lattice_of[lower], best.model.lattice_of[lower + 1]
+    below, above = best.layer_lattice(lower), best.layer_lattice(lower + 1)
+    registry, fisher = registry_at_centre(best, best.fit, lower)
+    slip = shortest(registry @ below.cell, reduced(below.cell))
+    common = Interface(
+        lower=lower + 1,
+        upper=lower + 2,
         slip=slip,
-        slip_frac=slip @ np.linalg.inv(cell),
-        slip_covariance=covariance,
-        slip_bound=float(np.sqrt(np.trace(registry_at_centre(best, best.fit)[1]))),
+        slip_frac=slip @ np.linalg.inv(below.cell),
+        slip_covariance=calibrated(fisher, best.model.parts[0].wavelength),
+        slip_bound=float(np.sqrt(np.trace(fisher))),
         slip_spread=0.0,
         equivalents=slip[None],
-        twist=best.twist,
-        twist_sigma=float(np.hypot(best.twist_sigma, _model_error(best, _side(twisted)))),
-        twist_bound=best.twist_sigma,
+    )
+    if pair[0] == pair[1]:
+        return common
+    strain, sigma = _strain(best) if pair == (0, 1) else (None, 0.0)
+    bound = best.twist_sigma_of(best.fit, *pair)
+    return replace(
+        common,
+        twist=best.twist_of(best.fit, *pair),
+        twist_sigma=float(np.hypot(bound, _model_error(best, pair, _side(twisted)))),
+        twist_bound=bound,
         twist_alternatives=np.array([r.twist for r in twisted.others if twisted.evidence(r) < doubt(twisted)]),
         strain=strain,
         strain_sigma=sigma,
-        moire=moire_vectors(cell, upper),
+        moire=moire_vectors(below.cell, above.rows @ np.linalg.inv(below.image_from_crystal).T),
     )
 
 
@@ -63,13 +74,13 @@ def _side(twisted: Twisted) -> float:
     return float(np.sqrt(np.ptp(field.x) * np.ptp(field.y)) * twisted.best.lattices[0].pixel_size)
 
 
-def _model_error(reading: Reading, side: float) -> float:
+def _model_error(reading: Reading, pair: tuple[int, int], side: float) -> float:
     """Standard deviation of a twist, rad, that multiple scattering leaves in a field of a side in Å.
 
     It displaces one layer against the other by MODEL_ERROR wavelengths per axis, here in one way and there in another
     over half a moiré period; where the field holds many periods, that averages out.
     """
-    one, other = (lattice.rows * lattice.pixel_size for lattice in reading.fitted_lattices)
+    one, other = (reading.fitted_lattices[i].rows * reading.fitted_lattices[i].pixel_size for i in pair)
     periods = side / beat_period(one, other)
     return float(np.sqrt(2) * MODEL_ERROR * reading.model.parts[0].wavelength / side / max(periods, 1.0))
 
@@ -84,18 +95,23 @@ def _strain(reading: Reading) -> tuple[FloatArray | None, float]:
 
 
 def twist_layers(twisted: Twisted) -> tuple[ResolvedLayer, ...]:
-    """Both layers as they lie in the image."""
-    lattices = twisted.best.fitted_lattices
+    """The layers as they lie in the image."""
+    best = twisted.best
+    lattices = [best.layer_lattice(i) for i in range(len(twisted.layers))]
     scale = lattices[0].pixel_size
-    positions = twisted.best.fit.placement.positions
-    near = positions - np.rint(positions)
+    near = best.fit.placement.positions - np.rint(best.fit.placement.positions)
     origins = [one @ lattice.rows * scale for one, lattice in zip(near, lattices, strict=True)]
-    offset = np.linalg.solve(lattices[0].image_from_crystal * scale, origins[1] - origins[0])
+    crystal_from_image = np.linalg.inv(lattices[0].image_from_crystal * scale)
     return tuple(
-        ResolvedLayer(monolayer, lattice.rotation, lattice.mirrored, lattice.rows * scale, position, origin)
-        for monolayer, lattice, position, origin in zip(
-            twisted.layers, lattices, (np.zeros(2), offset), origins, strict=True
+        ResolvedLayer(
+            monolayer,
+            lattice.rotation,
+            lattice.mirrored,
+            lattice.rows * scale,
+            crystal_from_image @ (origin - origins[0]),
+            origin,
         )
+        for monolayer, lattice, origin in zip(twisted.layers, lattices, origins, strict=True)
     )
 
 
@@ -119,12 +135,14 @@ def twist_alternatives(twisted: Twisted) -> tuple[Alternative, ...]:
 
 
 def twist_slip_map(
-    twisted: Twisted, windows: TwistWindows, shape: tuple[int, int], window: float, stride: float
+    twisted: Twisted, windows: TwistWindows, lower: int, shape: tuple[int, int], window: float, stride: float
 ) -> SlipMap:
-    """The map of a result; window and stride in Å."""
-    best, cell = twisted.best, twisted.layers[0].cell
-    scale = best.fitted_lattices[0].pixel_size
-    sigma = np.hypot(windows.twist_sigma, _model_error(best, window))
+    """The map of an interface above layer `lower`, from 0 on; window and stride in Å."""
+    best, below = twisted.best, twisted.best.layer_lattice(lower)
+    pair = best.model.lattice_of[lower], best.model.lattice_of[lower + 1]
+    cell, scale = below.cell, best.fitted_lattices[0].pixel_size
+    turned = pair[0] != pair[1]
+    sigma = np.hypot(windows.twist_sigma, _model_error(best, pair, window) if turned else 0.0)
     slips = windows.registry @ cell
     covariance = calibrated(windows.covariance, best.model.parts[0].wavelength)
     rows, cols = shape
@@ -141,9 +159,10 @@ def twist_slip_map(
         stride=stride,
         grid=windows.grid,
         domains=_domains(windows, slips, covariance, sigma, scale, max(1.0, (window / stride) ** 2)),
-        twist=windows.twist,
-        twist_sigma=sigma,
-        strain=local_strain(windows, cell, np.linalg.inv(best.fitted_lattices[0].image_from_crystal)),
+        interface=lower + 1,
+        twist=windows.twist if turned else None,
+        twist_sigma=sigma if turned else None,
+        strain=local_strain(windows, cell, np.linalg.inv(below.image_from_crystal)),
     )
 
 
@@ -151,9 +170,10 @@ def _domains(
     windows: TwistWindows, slips: FloatArray, covariance: FloatArray, sigma: FloatArray, scale: float, overlap: float
 ) -> tuple[Domain, ...]:
     labels, found = twist_domains(windows), []
+    turned = bool(np.any(sigma > 0))
     for i in range(labels.max() + 1):
         members = np.nonzero(labels == i)[0]
-        weight = 1 / sigma[members] ** 2
+        weight = 1 / sigma[members] ** 2 if turned else np.ones(len(members))
         # overlapping windows share their electrons: count each pixel once
         shared = min(overlap, len(members))
         found.append(
@@ -163,8 +183,8 @@ def _domains(
                 slip_covariance=covariance[members].mean(axis=0) * shared / len(members),
                 centre=windows.centres[members].mean(axis=0) * scale,
                 share=len(members) / max(1, int(np.count_nonzero(labels >= 0))),
-                twist=float(np.sum(weight * windows.twist[members]) / weight.sum()),
-                twist_sigma=float(np.sqrt(shared / weight.sum())),
+                twist=float(np.sum(weight * windows.twist[members]) / weight.sum()) if turned else 0.0,
+                twist_sigma=float(np.sqrt(shared / weight.sum())) if turned else 0.0,
             )
         )
     return tuple(found)

@@ -8,6 +8,7 @@ microscope; the misfits of those that remain tell how sure the twist is.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from picostem.resolve.evidence import HARMONIC_LIMIT
 from picostem.resolve.field import Field
 from picostem.resolve.joint import JointFit, Placement, Tie, fit_joint, predict, unfitted
 from picostem.resolve.lattice import SPECTRUM_SIZE, Lattice, Spectrum, find_lattices, refine_lattice
-from picostem.resolve.locate import explained_alone, locate
+from picostem.resolve.locate import explained_alone, locate, locate_alone
 from picostem.resolve.model import Optics
 from picostem.resolve.noise import measure_noise
 from picostem.resolve.pair import find_pairs, same_points, settings_like
@@ -38,6 +39,7 @@ SCAN = 0.3  # of a resolution element at TYPICAL: step of its angles
 FIRST, TYPICAL = 0.37, 0.6  # 1/Å; the shortest reflections of 2D crystals, and those that count
 ROUGH = 0.8  # 1/Å; limit of the reflections that first fits use
 ROUGH_FITS, FINAL_FITS = 16, 4  # candidates fitted roughly, and with the microscope
+THIRDS = 3  # turned lattices of a third layer that are fitted
 SETTINGS = 3  # of a layer with like peaks that are looked at
 CLEAR = 0.9  # share of the lattices' power from which a rough fit of layers whose peaks are apart is right
 STRAIN = 0.005  # standard deviation of the strain between layers of one material
@@ -48,6 +50,7 @@ CROSS_TERMS = 2  # times that they are computed anew
 PRIOR_SAYS = 10.0  # chi² that what is expected of the microscope and of the species' brightness may count for
 RIVALS = 3  # readings that are judged with them at most
 CLOSE = 400.0  # chi² over the best reading up to which another is judged with them
+TRIAL = 1.0  # chi²; tolerance of fits that only choose between starts
 DEFOCUS_STARTS = (-15.0, 15.0)  # Å from mid-focus
 SAME_TWIST = np.radians(0.3)  # twists that differ by less are one reading
 
@@ -56,27 +59,46 @@ SAME_TWIST = np.radians(0.3)  # twists that differ by less are one reading
 class Reading:
     """A way to read the image: the lattices of both layers with their fit."""
 
-    lattices: tuple[Lattice, Lattice]
+    lattices: tuple[Lattice, ...]
     model: WaveModel
     tie: Tie
     fit: JointFit
 
     @property
     def twist(self) -> float:
-        """Rotation of the second layer relative to the first, first layer's crystal frame, rad."""
-        return float(self.tie.twists(self.fit.placement.reciprocals)[0])
+        """Rotation of the second lattice relative to the first, first layer's crystal frame, rad."""
+        return self.twist_of(self.fit, 0, 1)
 
     @property
     def twist_sigma(self) -> float:
         """Its standard deviation, rad, by the Fisher information and the noise that was found."""
-        slope = self.tie.slope(self.fit.placement.reciprocals, self.tie.twists)
-        return float(np.sqrt((slope @ self.fit.lattice_covariance @ slope.T)[0, 0]))
+        return self.twist_sigma_of(self.fit, 0, 1)
+
+    def twist_of(self, fit: JointFit, lower: int, upper: int) -> float:
+        """Rotation of one lattice relative to another in a fit of this model, rad."""
+        return float(self._between(lower, upper)(fit.placement.reciprocals)[0])
+
+    def twist_sigma_of(self, fit: JointFit, lower: int, upper: int) -> float:
+        """Its standard deviation."""
+        slope = self.tie.slope(fit.placement.reciprocals, self._between(lower, upper))
+        return float(np.sqrt((slope @ fit.lattice_covariance @ slope.T)[0, 0]))
+
+    def _between(self, lower: int, upper: int) -> Callable[[FloatArray], FloatArray]:
+        def twist(reciprocals: FloatArray) -> FloatArray:
+            twists = np.concatenate([[0.0], self.tie.twists(reciprocals)])
+            return np.asarray(np.remainder(twists[[upper]] - twists[lower] + np.pi, 2 * np.pi) - np.pi)
+
+        return twist
 
     @property
-    def fitted_lattices(self) -> tuple[Lattice, Lattice]:
+    def fitted_lattices(self) -> tuple[Lattice, ...]:
         """The lattices as the fit left them."""
         rows = np.swapaxes(np.linalg.inv(self.fit.placement.reciprocals), 1, 2)
-        return Lattice(rows[0], self.lattices[0].cell), Lattice(rows[1], self.lattices[1].cell)
+        return tuple(Lattice(own, lattice.cell) for own, lattice in zip(rows, self.lattices, strict=True))
+
+    def layer_lattice(self, layer: int) -> Lattice:
+        """The fitted lattice of a layer."""
+        return self.fitted_lattices[self.model.lattice_of[layer]]
 
 
 @dataclass(frozen=True)
@@ -89,7 +111,7 @@ class Twisted:
         field: what was fitted. whole: all of the image.
     """
 
-    layers: tuple[Monolayer, Monolayer]
+    layers: tuple[Monolayer, ...]
     best: Reading
     others: tuple[Reading, ...]
     reversed_order: float
@@ -248,9 +270,8 @@ def _orders(field: Field, layers: tuple[Monolayer, Monolayer], reading: Reading)
 def merged(reading: Reading, field: Field) -> bool:
     """Whether the layers' first reflections lie so close that what the layers do together is mixed with them."""
     side = max(np.ptp(field.x), np.ptp(field.y))
-    one, other = (lattice.reciprocal for lattice in reading.fitted_lattices)
-    points = one @ np.linalg.inv(other)
-    return bool(np.linalg.norm((points - np.rint(points)) @ other, axis=1).min() * side < TOGETHER)
+    one, other = reading.fitted_lattices
+    return _apart(one, other) * one.pixel_size * side < TOGETHER
 
 
 def _with_cross_terms(field: Field, reading: Reading, across: bool) -> Reading:
@@ -398,11 +419,24 @@ def _final(
     mine = reading.fit.placement.microscope
     if len(mine) == len(starts[0]) and not np.array_equal(mine, reading.model.prior.mean):
         starts += [mine, other_side(model, mine)]
+    return Reading(lattices, model, reading.tie, _from_starts(model, field, reading, starts))
+
+
+def _from_starts(model: WaveModel, field: Field, reading: Reading, microscopes: list[FloatArray]) -> JointFit:
+    """The best fit from where a reading stands, with one of some microscopes."""
     fits = [
-        fit_joint(model, field, replace(reading.fit.placement, microscope=start), reading.tie, free_microscope=True)
-        for start in starts
+        fit_joint(
+            model,
+            field,
+            replace(reading.fit.placement, microscope=m),
+            reading.tie,
+            free_microscope=True,
+            tolerance=TRIAL,
+        )
+        for m in microscopes
     ]
-    return Reading(lattices, model, reading.tie, min(fits, key=lambda fit: fit.cost))
+    best = min(fits, key=lambda fit: fit.cost)
+    return fit_joint(model, field, best.placement, reading.tie, free_microscope=True)
 
 
 def _distinct(readings: list[Reading], best: Reading, layers: tuple[Monolayer, Monolayer]) -> list[Reading]:
@@ -439,3 +473,91 @@ def aligned_cost(twisted: Twisted, stack: tuple[Monolayer, ...], lattice: Lattic
         start = replace(start, scale=scale)
         fits.append(fit_joint(model, field, start, Tie.of((lattice,), STRAIN), free_microscope=True))
     return (min(fit.cost for fit in fits) - best.fit.cost) / best.fit.chi2_reduced
+
+
+def with_third_layer(twisted: Twisted, layer: Monolayer) -> Twisted:
+    """The best reading with one more layer: on the lattice of one of the two, or turned on its own."""
+    field, optics = twisted.field, twisted.best.model.parts[0].optics
+    starts = [*_thirds_on_a_lattice(twisted), *_thirds_turned(twisted, layer)]
+
+    def fitted(start: Reading) -> Reading:
+        mean = start.model.prior.mean
+        microscopes = [mean + np.eye(len(mean))[0] * shift for shift in DEFOCUS_STARTS]
+        return replace(start, fit=_from_starts(start.model, field, start, microscopes))
+
+    rough = side_by_side(lambda r: replace(r, fit=_hold_microscope(field, r)), starts)
+    rough.sort(key=lambda r: r.fit.cost)
+    best = min(side_by_side(fitted, rough[:FINAL_FITS]), key=lambda r: r.fit.cost)
+    layers = tuple(part.layers[0] for part in best.model.parts)
+    return Twisted(layers, best, (), 0.0, field, twisted.whole)
+
+
+def _hold_microscope(field: Field, reading: Reading) -> JointFit:
+    return fit_joint(
+        reading.model, field, reading.fit.placement, reading.tie, free_microscope=False, iterations=10, tolerance=2.0
+    )
+
+
+def _thirds_on_a_lattice(twisted: Twisted) -> list[Reading]:
+    """Two layers on the lattice of one, in each of its settings, where they explain most of what the other leaves."""
+    best, field, found = twisted.best, twisted.field, []
+    optics, place = best.model.parts[0].optics, best.fit.placement
+    for twice in (0, 1):
+        once = 1 - twice
+        left = replace(field, values=field.values - predict(best.model, field, place, only=once))
+        layers = (twisted.layers[twice], twisted.layers[twice], twisted.layers[once])
+        for lattice in settings_like(best.fitted_lattices[twice], twisted.layers[twice]):
+            pair = WaveModel.build(layers[:2], (lattice, lattice), (0, 1), optics, ROUGH)
+            both = np.array([lattice.reciprocal, lattice.reciprocal])
+            lattices = (lattice, nearest_way(best.fitted_lattices[once], lattice, twisted.layers[once]))
+            model = WaveModel.build(layers, lattices, (0, 0, 1), optics, HARMONIC_LIMIT)
+            reciprocals = np.array([one.reciprocal for one in lattices])
+            # the same place in the lattice's points, in the axes that were chosen
+            kept = lattices[1].reciprocal @ (best.fitted_lattices[once].rows.T @ place.positions[once])
+            for one in locate(pair, left, pair.prior.mean, both, THIRDS):
+                start = Placement(model.prior.mean, one.scale, np.vstack([one.positions, kept]), reciprocals)
+                found.append(Reading(lattices, model, Tie.of(lattices, best.tie.strain), unfitted(start)))
+    return found
+
+
+def _thirds_turned(twisted: Twisted, layer: Monolayer) -> list[Reading]:
+    """A third layer on a lattice of its own, where that explains most of what the two leave."""
+    best, field, found = twisted.best, twisted.field, []
+    optics, place, lattices = best.model.parts[0].optics, best.fit.placement, best.fitted_lattices
+    left = replace(field, values=field.values - predict(best.model, field, place))
+    element = 1 / (np.ptp(field.x) * lattices[0].pixel_size)
+    turned = [_turned(lattices[0], angle) for angle in np.arange(0, np.pi, SCAN * element / TYPICAL)]
+    apart = [one for one in turned if all(_apart(one, other) > element for other in lattices)]
+    for own in _most_explained(left, layer, apart, optics, THIRDS):
+        some = (*lattices, nearest_way(own, lattices[0], layer))
+        model = WaveModel.build((*twisted.layers, layer), some, (0, 1, 2), optics, HARMONIC_LIMIT)
+        alone = _alone(layer, some[2], optics)
+        there = locate_alone(alone, left, alone.prior.mean, some[2].reciprocal[None])
+        reciprocals = np.array([one.reciprocal for one in some])
+        start = Placement(model.prior.mean, place.scale, np.vstack([place.positions, there]), reciprocals)
+        found.append(Reading(some, model, Tie.of(some, best.tie.strain), unfitted(start)))
+    return found
+
+
+def _apart(one: Lattice, other: Lattice) -> float:
+    """Distance of the first reflections of two lattices, 1/Å."""
+    points = one.reciprocal @ np.linalg.inv(other.reciprocal)
+    off = np.linalg.norm((points - np.rint(points)) @ other.reciprocal, axis=1).min()
+    return float(off / one.pixel_size)
+
+
+def _alone(layer: Monolayer, lattice: Lattice, optics: Optics) -> WaveModel:
+    return WaveModel.build((layer,), (lattice,), (0,), optics, ROUGH)
+
+
+def _most_explained(
+    left: Field, layer: Monolayer, lattices: list[Lattice], optics: Optics, count: int
+) -> list[Lattice]:
+    """The lattices on which one layer explains most of a field."""
+
+    def share(lattice: Lattice) -> float:
+        model = _alone(layer, lattice, optics)
+        return explained_alone(model, left, model.prior.mean, lattice.reciprocal[None])
+
+    shares = side_by_side(share, lattices)
+    return [lattices[i] for i in np.argsort(shares)[::-1][:count]]
