@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from picostem.resolve.lattice import Spectrum
-from picostem.resolve.noise import LEAST_VARIANCE, Noise
+from picostem.resolve.noise import Noise
 
 FloatArray = NDArray[np.float64]
 FloatImage = NDArray[np.float32]
 
 BAND = 1.35  # 1/Å; what is kept; probes of atomic-resolution microscopes pass little beyond
+LEAST_VARIANCE = 0.3  # of the mean variance: the intensity that a sample's weight follows is a noisy one
 OVERSAMPLING = 1.15  # of the grid over what that band needs
 
 
@@ -32,6 +33,7 @@ class Field:
         weight: one over the relative standard deviation of the noise at each sample, shape (ny, nx).
         x, y: where the samples lie, image frame, pixels of the image, shapes (nx,) and (ny,).
         spectrum: of the image. gain: of the resampling.
+        independent: how many samples of noise of their own there are for each sample.
     """
 
     values: FloatImage
@@ -40,6 +42,7 @@ class Field:
     y: FloatArray
     spectrum: Spectrum
     gain: float
+    independent: float
 
     @classmethod
     def of(cls, data: NDArray[np.float32], noise: Noise, pixel_size: float) -> Field:
@@ -48,17 +51,17 @@ class Field:
         transform = fft.dctn(data.astype(np.float64), norm="ortho")[: side[0], : side[1]]
         frequency = [np.arange(m) / (2 * n) for m, n in zip(side, data.shape, strict=True)]
         radius = np.hypot(frequency[0][:, None], frequency[1])
-        passed = radius <= BAND * pixel_size * OVERSAMPLING
+        passed = radius <= BAND * pixel_size
         level = np.exp(np.interp(radius, noise.spectrum.radii, np.log(noise.spectrum.noise)))
         gain = float(np.sqrt(np.prod([n / m for m, n in zip(side, data.shape, strict=True)])))
         white = fft.idctn(np.where(passed, transform / np.sqrt(level), 0), norm="ortho")
-        smooth = fft.idctn(np.where(radius <= BAND * pixel_size, transform, 0), norm="ortho") / gain
+        smooth = fft.idctn(np.where(passed, transform, 0), norm="ortho") / gain
         # the data have lost their mean, that of the image
         excess = float(data.mean(dtype=np.float64)) - noise.mean
         variance = np.maximum(1 + noise.slope * (smooth + excess), LEAST_VARIANCE)
         y, x = ((np.arange(m) + 0.5) * n / m - n / 2 for m, n in zip(side, data.shape, strict=True))
         weight = (1 / np.sqrt(variance)).astype(np.float32)
-        return cls(white.astype(np.float32), weight, x, -y, noise.spectrum, gain)
+        return cls(white.astype(np.float32), weight, x, -y, noise.spectrum, gain, float(passed.mean()))
 
     @property
     def spacing(self) -> tuple[float, float]:

@@ -107,7 +107,7 @@ class JointFit:
     """A fit, its misfit, and the covariance of what was free.
 
     Attributes:
-        placement: the parameters. chi2: sum over the samples. samples: their number, those of noise alone.
+        placement: the parameters. chi2: sum over the samples. samples: how many of them are independent.
         prior_misfit: of microscope and strain.
         covariance: of [scale, positions, reciprocals, microscope if free], Fisher information alone.
         background: coefficients of its columns.
@@ -185,7 +185,7 @@ def fit_joint(
         if 0 <= gain < tolerance or damping > 1e7:
             break
     covariance = np.linalg.pinv(normal.matrix + curvature, hermitian=True)
-    return JointFit(placement, normal.chi2, field.values.size, prior, covariance, normal.background)
+    return JointFit(placement, normal.chi2, field.values.size * field.independent, prior, covariance, normal.background)
 
 
 def predict(model: WaveModel, field: Field, placement: Placement, only: int | None = None) -> FloatImage:

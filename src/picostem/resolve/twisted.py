@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from picostem.resolve.evidence import HARMONIC_LIMIT
-from picostem.resolve.field import Field
+from picostem.resolve.field import BAND, Field
 from picostem.resolve.joint import JointFit, Placement, Tie, fit_joint, predict, unfitted
 from picostem.resolve.lattice import SPECTRUM_SIZE, Lattice, Spectrum, find_lattices, refine_lattice
 from picostem.resolve.locate import explained_alone, locate, locate_alone
@@ -142,7 +141,7 @@ def lattice_power(field: Field, reading: Reading) -> float:
 def explained(field: Field, reading: Reading) -> float:
     """Share of the lattices' power that a reading explains; residual above the noise that was expected is missed."""
     fit = reading.fit
-    missed = max(fit.chi2_reduced - 1.0, 0.0) * field.values.size
+    missed = max(fit.chi2_reduced - 1.0, 0.0) * fit.samples
     power = lattice_power(field, reading) * fit.chi2_reduced
     return power / (power + missed)
 
@@ -220,7 +219,7 @@ def _branches(field: Field, layers: tuple[Monolayer, Monolayer], best: Reading) 
     mine = best.fit.placement.microscope
     found = []
     for lattices in _settings(field, layers, best.fitted_lattices, known):
-        model = WaveModel.build(layers, lattices, (0, 1), known, HARMONIC_LIMIT)
+        model = WaveModel.build(layers, lattices, (0, 1), known, BAND)
         reciprocals = np.array([lattice.reciprocal for lattice in lattices])
         for microscope in (mine, other_side(model, mine)):
             one = locate(model, field, microscope, reciprocals, 1)[0]
@@ -412,7 +411,7 @@ def _final(
 ) -> Reading:
     """The reading fitted with all reflections and the microscope, from both sides of focus."""
     lattices = reading.fitted_lattices
-    model = WaveModel.build(layers, lattices, (0, 1), optics, HARMONIC_LIMIT, upside_down)
+    model = WaveModel.build(layers, lattices, (0, 1), optics, BAND, upside_down)
     starts = [model.prior.mean.copy() for _ in DEFOCUS_STARTS]
     for microscope, shift in zip(starts, DEFOCUS_STARTS, strict=True):
         microscope[0] += shift
@@ -462,7 +461,7 @@ def aligned_cost(twisted: Twisted, stack: tuple[Monolayer, ...], lattice: Lattic
         stack: their structures. lattice: in the image. positions: fractions, about the image centre, shape (layers, 2).
     """
     best, field = twisted.best, twisted.field
-    model = WaveModel.build(stack, (lattice,), (0,) * len(stack), best.model.parts[0].optics, HARMONIC_LIMIT)
+    model = WaveModel.build(stack, (lattice,), (0,) * len(stack), best.model.parts[0].optics, BAND)
     fits = []
     for shift in DEFOCUS_STARTS:
         microscope = model.prior.mean.copy()
@@ -510,7 +509,7 @@ def _thirds_on_a_lattice(twisted: Twisted) -> list[Reading]:
             pair = WaveModel.build(layers[:2], (lattice, lattice), (0, 1), optics, ROUGH)
             both = np.array([lattice.reciprocal, lattice.reciprocal])
             lattices = (lattice, nearest_way(best.fitted_lattices[once], lattice, twisted.layers[once]))
-            model = WaveModel.build(layers, lattices, (0, 0, 1), optics, HARMONIC_LIMIT)
+            model = WaveModel.build(layers, lattices, (0, 0, 1), optics, BAND)
             reciprocals = np.array([one.reciprocal for one in lattices])
             # the same place in the lattice's points, in the axes that were chosen
             kept = lattices[1].reciprocal @ (best.fitted_lattices[once].rows.T @ place.positions[once])
@@ -530,7 +529,7 @@ def _thirds_turned(twisted: Twisted, layer: Monolayer) -> list[Reading]:
     apart = [one for one in turned if all(_apart(one, other) > element for other in lattices)]
     for own in _most_explained(left, layer, apart, optics, THIRDS):
         some = (*lattices, nearest_way(own, lattices[0], layer))
-        model = WaveModel.build((*twisted.layers, layer), some, (0, 1, 2), optics, HARMONIC_LIMIT)
+        model = WaveModel.build((*twisted.layers, layer), some, (0, 1, 2), optics, BAND)
         alone = _alone(layer, some[2], optics)
         there = locate_alone(alone, left, alone.prior.mean, some[2].reciprocal[None])
         reciprocals = np.array([one.reciprocal for one in some])
