@@ -43,6 +43,7 @@ from picostem.resolve.select import (
     judge_layers,
     judge_twist,
     may_be_turned,
+    two_lattices,
 )
 from picostem.resolve.settings import Settings
 from picostem.resolve.square import squared, unsquared
@@ -162,13 +163,15 @@ def _resolve_square(task: _Task) -> Result:
     task.clock.lap("lattice and microscope", then="what the layers do together")
     reason = judge_lattice(candidates, task.spectrum, task.monolayer, task.image.pixel_size)
     if reason is not None:
-        return _twisted(task, reason) if candidates else task.unresolved(reason)
+        return _twisted(task, reason) if two_lattices(candidates, task.spectrum) else task.unresolved(reason)
     hypotheses = fit_hypotheses(candidates, task.settings.layers, task.optics)
     setting = hypotheses[0].setting
     task.clock.lap("what the layers do together", then="hypotheses")
     reason = judge_fit(setting, task.monolayer)
     if reason is not None:
-        return _twisted(task, reason)
+        quick = turned_about(task.data, task.spectrum, task.pair, setting.lattice, _settled_optics(setting))
+        plausible = quick is not None and quick.explained > setting.explained
+        return _twisted(task, reason) if plausible else task.unresolved(reason)
     judgement = _judge(task, setting)
     task.clock.lap("hypotheses", then="windows")
     if judgement.verdict == "monolayer":
@@ -176,6 +179,9 @@ def _resolve_square(task: _Task) -> Result:
         return _monolayer(task, setting, judgement)
     if setting.model.layers[0] is not task.monolayer:
         setting = turned_round(setting, task.data, setting.model.layers[::-1])
+        reason = judge_fit(setting, task.monolayer)
+        if reason is not None:
+            return task.unresolved(reason)
     rivals = (Alternative("one layer", judgement.monolayer_cost or 0.0), *alternatives(hypotheses))
     return _slip(task, setting, rivals)
 
@@ -206,6 +212,10 @@ def _twist(task: _Task, found: Twisted, rivals: tuple[Alternative, ...]) -> Resu
     if stride > 0.6 * window:
         fine = map_twist(found.whole, task.shape, found.best, window, max(1, window // 2), None)
     simulated = draw_again(found.best, fine[0], task.shape, window) + np.float32(task.image.data.mean(dtype=np.float64))
+    maps = tuple(
+        twist_slip_map(found, one, lower, task.shape, window * scale, task.settings.stride)
+        for lower, one in enumerate(windows)
+    )
     task.clock.lap("simulated image")
     return Result(
         "twist",
@@ -215,13 +225,10 @@ def _twist(task: _Task, found: Twisted, rivals: tuple[Alternative, ...]) -> Resu
         VERSION,
         pixel_size_lattice=scale,
         layers=twist_layers(found),
-        interfaces=twist_interfaces(found),
+        interfaces=twist_interfaces(found, maps),
         microscope=twist_microscope(found),
         quality=Quality("fit", found.best.fit.chi2_reduced, found.explained, (*twist_alternatives(found), *rivals)),
-        maps=tuple(
-            twist_slip_map(found, one, lower, task.shape, window * scale, task.settings.stride)
-            for lower, one in enumerate(windows)
-        ),
+        maps=maps,
         simulated=simulated,
     )
 

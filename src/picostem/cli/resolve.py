@@ -50,6 +50,9 @@ def resolve(
         str | None, typer.Option(metavar="NAME", help="Data set of a file that holds several, by name or number.")
     ] = None,
     frame: Annotated[int | None, typer.Option(metavar="N", help="Frame of a series or movie, from 0.")] = None,
+    average: Annotated[
+        bool, typer.Option("--average", help="Align all frames of a series or movie, and resolve their mean.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -83,8 +86,10 @@ def resolve(
     load_materials(material)  # said once, not for every file
     if frame is not None and frame < 0:
         raise UsageError(f"--frame is {frame}; frames are counted from 0")
+    if frame is not None and average:
+        raise UsageError("--frame chooses one frame and --average takes all: give one of them")
     places = plan(files, out, json)
-    jobs = [Job(file, folder, dataset, frame) for file, folder in zip(files, places, strict=True)]
+    jobs = [Job(file, folder, dataset, frame, average) for file, folder in zip(files, places, strict=True)]
     results, code = _resolve_all(jobs, settings, to_stderr=json == STDOUT, keep=json is not None)
     if json is not None:
         write_document(results if len(files) > 1 else results[0], json)
@@ -94,12 +99,13 @@ def resolve(
 
 @dataclass(frozen=True)
 class Job:
-    """One image to resolve; `folder` is None where only JSON is wanted."""
+    """One image to resolve, or one series to average; `folder` is None where only JSON is wanted."""
 
     file: Path
     folder: Path | None
     dataset: str | None
     frame: int | None
+    average: bool
 
 
 def plan(files: list[Path], out: Path | None, json: str | None) -> list[Path | None]:
@@ -167,10 +173,14 @@ def _resolve_all(jobs: list[Job], settings: Settings, to_stderr: bool, keep: boo
 
 
 def _resolve_one(job: Job, settings: Settings, report: Any) -> Result:
-    from picostem.files import read_image
+    from picostem.files import average_series, read_image
     from picostem.pipeline import resolve_with
 
-    result = resolve_with(read_image(job.file, job.dataset, job.frame), settings, report)
+    if job.average:
+        image = average_series(job.file, job.dataset, pixel_size=settings.pixel_size_A, progress=report)
+    else:
+        image = read_image(job.file, job.dataset, job.frame)
+    result = resolve_with(image, settings, report)
     if job.folder is not None:
         from picostem.report import save_result
 

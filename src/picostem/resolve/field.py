@@ -1,8 +1,8 @@
 """An image, or a part of it, made ready for a fit in real space: band-limited, sampled coarsely, its noise white.
 
 The cosine transform of the image is divided by the square root of its noise spectrum, cut at BAND and transformed back
-onto a coarser grid. A plane wave exp(2 pi i g . r) of the image becomes response(g) times itself, and the noise has unit
-variance where the intensity is the mean one; `weight` makes up for its growth with the intensity.
+onto a coarser grid. A plane wave exp(2 pi i g . r) of the image becomes response(g) times itself, and the noise has
+unit variance where the intensity is the mean one; `weight` makes up for its growth with the intensity.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Field:
         weight: one over the relative standard deviation of the noise at each sample, shape (ny, nx).
         x, y: where the samples lie, image frame, pixels of the image, shapes (nx,) and (ny,).
         spectrum: of the image. gain: of the resampling.
+        shape: rows and columns of the image.
         independent: how many samples of noise of their own there are for each sample.
     """
 
@@ -43,6 +44,7 @@ class Field:
     spectrum: Spectrum
     gain: float
     independent: float
+    shape: tuple[int, int]
 
     @classmethod
     def of(cls, data: NDArray[np.float32], noise: Noise, pixel_size: float) -> Field:
@@ -61,7 +63,8 @@ class Field:
         variance = np.maximum(1 + noise.slope * (smooth + excess), LEAST_VARIANCE)
         y, x = ((np.arange(m) + 0.5) * n / m - n / 2 for m, n in zip(side, data.shape, strict=True))
         weight = (1 / np.sqrt(variance)).astype(np.float32)
-        return cls(white.astype(np.float32), weight, x, -y, noise.spectrum, gain, float(passed.mean()))
+        shape = (data.shape[0], data.shape[1])
+        return cls(white.astype(np.float32), weight, x, -y, noise.spectrum, gain, float(passed.mean()), shape)
 
     @property
     def spacing(self) -> tuple[float, float]:
@@ -73,7 +76,7 @@ class Field:
         return np.asarray(self.gain / np.sqrt(self.spectrum.noise_at(g)))
 
     def cut(self, centre: tuple[float, float], side: float) -> Field:
-        """The samples within a square about a centre (x, y), from which they are counted then; in pixels of the image."""
+        """The samples within a square about a centre (x, y), their new origin; in pixels of the image."""
         rows = np.abs(self.y - centre[1]) < side / 2
         cols = np.abs(self.x - centre[0]) < side / 2
         where = np.ix_(rows, cols)

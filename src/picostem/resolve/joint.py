@@ -184,7 +184,7 @@ def fit_joint(
             pull, curvature, prior = trial_prior
         if 0 <= gain < tolerance or damping > 1e7:
             break
-    covariance = np.linalg.pinv(normal.matrix + curvature, hermitian=True)
+    covariance = np.asarray(np.linalg.pinv(normal.matrix + curvature, hermitian=True), dtype=np.float64)
     return JointFit(placement, normal.chi2, field.values.size * field.independent, prior, covariance, normal.background)
 
 
@@ -195,7 +195,7 @@ def predict(model: WaveModel, field: Field, placement: Placement, only: int | No
     if only is not None:
         own = np.delete(model.orders, only, axis=1)
         amplitude = np.where(np.any(own != 0, axis=(1, 2)), 0.0, amplitude)
-    return draw(field.x, field.y, g, (amplitude * _phases(model, placement))[None])[0]
+    return np.asarray(draw(field.x, field.y, g, (amplitude * _phases(model, placement))[None])[0])
 
 
 def draw(x: FloatArray, y: FloatArray, g: FloatArray, amplitudes: ComplexArray) -> FloatImage:

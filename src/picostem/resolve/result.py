@@ -64,6 +64,7 @@ class Interface:
         twist, twist_sigma: rotation of the upper layer relative to the lower one in the lower layer's crystal frame,
             counter-clockwise, rad; sigma is 0 where the layers share a lattice.
         twist_bound: Cramér-Rao bound of the twist, rad.
+        twist_spread: rms deviation of the windows' twists from it beyond their errors, rad.
         twist_alternatives: other twists that the image does not exclude with odds of 1000 : 1, rad, shape (k,).
         strain, strain_sigma: of the upper layer's lattice relative to the lower one's, beyond what both materials
             imply, symmetric, lower layer's crystal frame, shape (2, 2), or None where the image cannot tell it; one
@@ -82,6 +83,7 @@ class Interface:
     twist: float = 0.0
     twist_sigma: float = 0.0
     twist_bound: float = 0.0
+    twist_spread: float = 0.0
     twist_alternatives: FloatArray = field(default_factory=lambda: np.zeros(0))
     strain: FloatArray | None = None
     strain_sigma: float = 0.0

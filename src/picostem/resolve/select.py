@@ -13,13 +13,15 @@ import numpy as np
 from picostem.resolve.combine import CommonSlip
 from picostem.resolve.lattice import Spectrum, unindexed_share
 from picostem.resolve.orient import Setting
-from picostem.resolve.twisted import Twisted
+from picostem.resolve.twist_map import map_twist
+from picostem.resolve.twisted import Twisted, lattice_power
 from picostem.structure.monolayer import Monolayer
 
 # Set on real and simulated images of right and wrong materials: right ones lie well on the other side of each.
 LEAST_GAIN = 10.0  # chi² per window that the lattice must explain; a lattice fitted to noise explains 7
 MOST_UNINDEXED = 0.03  # of the peaks' power off the lattice (right: 0.00; a twisted layer: 0.2 to 0.5)
-LEAST_EXPLAINED = 0.95  # of the Bragg power (right: 0.978 and more)
+LEAST_EXPLAINED = 0.965  # of the Bragg power (right: 0.978 and more; MXene as MoS2: 0.952)
+LEAST_TWISTED = 0.95  # the same of layers with lattices of their own (right: 0.960 and more)
 MOST_CHI2 = 12.0  # reduced (right: up to 2.4, more at a stacking boundary)
 MOST_WEIGHT = 1.0  # |ln| of the species' brightness ratio over the expected one (right: up to 0.7)
 LEAST_VARIANCE = -0.04  # Å², of source and vibration; atoms sharper than a probe can be
@@ -27,7 +29,11 @@ MONOLAYER_EXPLAINED = 0.97  # of the Bragg power, and
 MONOLAYER_GAIN = 25.0  # reduced chi² per window that a second layer must gain where one explains so much
 UNEQUAL = 0.5  # |ln| of the layers' brightness ratio from which they are not two like layers (depth: up to 0.15)
 IMPLAUSIBLE = 30.0  # chi² of the microscope's prior by which a second layer may strain the microscope
-MOST_TWIST_CHI2 = 4.0  # reduced, of the samples of a field (right: up to 1.1, more across domains)
+LEAST_POWER = 400.0  # chi² that twisted layers must explain; two lattices fitted to noise explain 100
+NOISE_KNOWN = 1.2  # ratio to which the level of the noise is known, at worst
+LEAST_IN_NOISE = 0.8  # share of the power that must be explained whatever the noise
+PIECE = 20.0  # Å; side of the windows of a stack whose twist varies
+TOO_MANY = 0.8  # share of the peaks' power off one lattice that two further layers leave at most (three alike: 0.67)
 VARIES = 0.1  # Å; rms spread of the windows' slips from which a twist is looked for
 TURNED_GAIN = 100.0  # chi² that a second lattice must gain where one explains the image, with a twist of at least
 SMALL = 1.9  # windows across an image in which a slip cannot be seen to change
@@ -110,14 +116,55 @@ def judge_twist(found: Twisted | None) -> str | None:
         return "No lattices of these materials were found: vacuum, another material, or too few electrons."
     fit, names = found.best.fit, found.best.model.prior.names
     brightness = [fit.placement.microscope[i] for i, name in enumerate(names) if name.startswith("log brightness")]
-    uneven = float(np.ptp([0.0, *brightness])) > UNEQUAL
-    if found.explained >= LEAST_EXPLAINED and fit.chi2_reduced <= MOST_TWIST_CHI2 and not uneven:
-        return None
+    even = float(np.ptp([0.0, *brightness])) <= UNEQUAL
     materials = " and ".join(dict.fromkeys(layer.name for layer in found.layers))
+    if lattice_power(found.field, found.best) < LEAST_POWER:
+        return f"No lattices of {materials} stand out of the noise: too few electrons, or no crystal in the image."
+    if _one_lattice(found):
+        return f"The layers of {materials} that explain most of the image lie on one lattice, and leave too much of it."
+    if even and (_mostly_explained(found) or _explained_piecewise(found) >= LEAST_TWISTED):
+        return None
     return (
         f"{len(found.layers)} layers of {materials} with lattices of their own explain only {found.explained:.1%} of the "
         f"Bragg power (reduced chi² {fit.chi2_reduced:.1f}): another material, or more layers."
     )
+
+
+def _mostly_explained(found: Twisted) -> bool:
+    """Whether what the layers leave of the image is little, or may be noise, whose level is known to NOISE_KNOWN."""
+    if found.explained >= LEAST_TWISTED:
+        return True
+    fit = found.best.fit
+    missed = max(fit.chi2_reduced / NOISE_KNOWN - 1.0, 0.0) * fit.samples
+    power = lattice_power(found.field, found.best) * fit.chi2_reduced
+    return found.explained >= LEAST_IN_NOISE and power / (power + missed) >= LEAST_TWISTED
+
+
+def _one_lattice(found: Twisted) -> bool:
+    """Whether like layers were found on lattices that do not differ: then they are no twisted stack."""
+    if any(layer != found.layers[0] for layer in found.layers):
+        return False
+    turns = [found.best.twist_of(found.best.fit, 0, k) for k in range(1, len(found.best.lattices))]
+    off = np.remainder(np.array(turns) + np.pi / 6, np.pi / 3) - np.pi / 6
+    return bool(np.all(np.abs(off) < max(LEAST_TWIST, 5 * found.best.twist_sigma)))
+
+
+def _explained_piecewise(found: Twisted) -> float:
+    """Share of the lattices' power that the layers explain window by window, where their twist may vary."""
+    pixels = round(PIECE / found.best.fitted_lattices[0].pixel_size)
+    shape, field = found.whole.shape, found.field
+    if min(shape) < 2 * pixels:
+        return 0.0
+    windows = map_twist(found.whole, shape, found.best, pixels, pixels, None)[0]
+    power = lattice_power(field, found.best) * found.best.fit.chi2_reduced / field.values.size
+    missed = max(float(np.median(windows.chi2)) * windows.typical - 1.0, 0.0) * field.independent
+    return power / (power + missed)
+
+
+def two_lattices(candidates: list[Setting], spectrum: Spectrum) -> bool:
+    """Whether the peaks off the best lattice are as strong as those of one or two further layers would be."""
+    share = unindexed_share(spectrum, candidates[0].lattice) if candidates else 0.0
+    return MOST_UNINDEXED < share < TOO_MANY
 
 
 def may_be_turned(common: CommonSlip, setting: Setting, shape: tuple[int, int]) -> bool:

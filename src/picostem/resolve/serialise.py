@@ -92,6 +92,7 @@ def _interface(interface: Interface) -> dict[str, Any]:
         "twist_deg": interface.twist / DEGREE,
         "twist_sigma_deg": interface.twist_sigma / DEGREE,
         "twist_bound_deg": interface.twist_bound / DEGREE,
+        "twist_spread_deg": interface.twist_spread / DEGREE,
         "twist_alternatives_deg": interface.twist_alternatives / DEGREE,
         "strain": _strain(interface),
         "moire_A": interface.moire,

@@ -46,6 +46,7 @@ class TwistWindows:
         twist, twist_sigma: rad, shape (n,). registry: cells of the lower layer, continuous, shape (n, 2).
         covariance: of the registry, Å², shape (n, 2, 2). chi2: over that of good windows. scale: of the model.
         placements: of the layers, about the windows' centres.
+        typical: reduced chi² of good windows.
     """
 
     centres: FloatArray
@@ -57,6 +58,7 @@ class TwistWindows:
     chi2: FloatArray
     scale: FloatArray
     placements: tuple[Placement, ...]
+    typical: float
 
     @property
     def status(self) -> NDArray[np.str_]:
@@ -184,6 +186,7 @@ def _collected(job: _Job, fits: list[JointFit], grid: tuple[int, int], lower: in
     pair = reading.model.lattice_of[lower], reading.model.lattice_of[lower + 1]
     registries = [registry_at_centre(reading, fit, lower) for fit in fits]
     chi2 = np.array([fit.chi2_reduced for fit in fits])
+    typical = float(np.quantile(chi2, 0.25))
     place, lever = reading.fit.placement, _lever(reading, lower)
     gradient = -lever @ np.concatenate(place.reciprocals[list(reading.model.lattice_of)])
     expected = lever @ place.positions.ravel()
@@ -194,9 +197,10 @@ def _collected(job: _Job, fits: list[JointFit], grid: tuple[int, int], lower: in
         twist_sigma=np.array([reading.twist_sigma_of(fit, *pair) for fit in fits]),
         registry=_continuous(np.array([r for r, _ in registries]), job.centres, grid, gradient, expected),
         covariance=np.array([covariance for _, covariance in registries]),
-        chi2=chi2 / float(np.quantile(chi2, 0.25)),
+        chi2=chi2 / typical,
         scale=np.array([fit.placement.scale for fit in fits]),
         placements=tuple(fit.placement for fit in fits),
+        typical=typical,
     )
 
 

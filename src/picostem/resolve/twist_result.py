@@ -22,12 +22,38 @@ FloatArray = NDArray[np.float64]
 LEAST_ODDS = 2 * np.log(1000.0)  # chi² that another twist must cost to be excluded with odds of 1000 : 1,
 MODEL_DOUBT = 0.0005  # and this share of the lattices' power, which the model may get wrong; more
 MERGED_DOUBT = 0.005  # where the layers' peaks merge, and what they do together decides
+VARIES = 2.0  # variance of the windows' twists over what their errors say, from which the twist varies over an image
+LEAST_WINDOWS = 9  # that tell whether it does
 TOLD = 0.6  # of the strain's prior: its standard deviation up to which an image tells it
 
 
-def twist_interfaces(twisted: Twisted) -> tuple[Interface, ...]:
-    """The registry of each pair of neighbouring layers."""
-    return tuple(_interface(twisted, lower) for lower in range(len(twisted.layers) - 1))
+def twist_interfaces(twisted: Twisted, maps: tuple[SlipMap, ...]) -> tuple[Interface, ...]:
+    """The registry of each pair of neighbouring layers: of the patch that was fitted as one where that stands for all
+    of the image; where the twist varies, its mean over the largest domain."""
+    return tuple(_varied(_interface(twisted, lower), one) for lower, one in enumerate(maps))
+
+
+def _varied(interface: Interface, one: SlipMap) -> Interface:
+    ok = one.status == "ok"
+    if one.twist is None or one.twist_sigma is None or np.count_nonzero(ok) < LEAST_WINDOWS:
+        return interface
+    expected = float(np.mean(one.twist_sigma[ok] ** 2))
+    spread = float(np.sqrt(max(np.var(one.twist[ok]) - expected, 0.0)))
+    if spread**2 < VARIES * expected or not one.domains:
+        return replace(interface, twist_spread=spread)
+    members = np.nonzero(ok)[0] if len(one.domains) == 1 else one.domains[0].windows
+    twists = one.twist[members]
+    # windows that overlap share their electrons and what moves their twist
+    shared = min(max(1.0, (one.window / one.stride) ** 2), len(members))
+    sigma = float(np.std(twists) * np.sqrt(shared / len(members)))
+    return replace(
+        interface,
+        twist=float(twists.mean()),
+        twist_sigma=float(np.hypot(sigma, np.sqrt(expected * shared / len(members)))),
+        twist_spread=spread,
+        strain=None,
+        strain_sigma=0.0,
+    )
 
 
 def _interface(twisted: Twisted, lower: int) -> Interface:

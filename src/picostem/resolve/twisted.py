@@ -47,6 +47,8 @@ TOGETHER = 5.0  # resolution elements between the layers' first reflections up t
 BRANCHED = 2  # times that other settings of the layers are tried from the best reading
 CROSS_TERMS = 2  # times that they are computed anew
 PRIOR_SAYS = 10.0  # chi² that what is expected of the microscope and of the species' brightness may count for
+PLAUSIBLE = 0.5  # share of the lattices' power that the best rough fit must explain to be followed
+HOPELESS = 0.8  # share of the lattices' power up to which a reading is wrong whatever the layers do together
 RIVALS = 3  # readings that are judged with them at most
 CLOSE = 400.0  # chi² over the best reading up to which another is judged with them
 TRIAL = 1.0  # chi²; tolerance of fits that only choose between starts
@@ -185,7 +187,7 @@ def find_twisted(
                 for angle in angles
             ]
             rough = sorted([*rough, *_rough_fits(part, layers, first, turned)], key=lambda r: r.fit.cost)
-        if rough:
+        if rough and explained(part, rough[0]) > PLAUSIBLE:
             found = _judged(whole, part, layers, _readings(part, layers, rough, optics))
     return found
 
@@ -243,6 +245,8 @@ def other_side(model: WaveModel, microscope: FloatArray) -> FloatArray:
 def _judged(whole: Field, field: Field, layers: tuple[Monolayer, Monolayer], readings: list[Reading]) -> Twisted:
     """The readings, best first, each with what the layers do together where that may matter."""
     best = readings[0]
+    if explained(field, best) < HOPELESS:
+        return Twisted(layers, best, tuple(_distinct(readings[1:], best, layers)), 0.0, field, whole)
     close = [r for r in readings if (r.fit.cost - best.fit.cost) / best.fit.chi2_reduced < CLOSE][:RIVALS]
     both = [_orders(field, layers, r) for r in close]
     readings = sorted([*(one for one, _ in both), *readings[len(close) :]], key=lambda r: r.fit.cost)
@@ -476,7 +480,7 @@ def aligned_cost(twisted: Twisted, stack: tuple[Monolayer, ...], lattice: Lattic
 
 def with_third_layer(twisted: Twisted, layer: Monolayer) -> Twisted:
     """The best reading with one more layer: on the lattice of one of the two, or turned on its own."""
-    field, optics = twisted.field, twisted.best.model.parts[0].optics
+    field = twisted.field
     starts = [*_thirds_on_a_lattice(twisted), *_thirds_turned(twisted, layer)]
 
     def fitted(start: Reading) -> Reading:

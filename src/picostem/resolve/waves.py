@@ -1,9 +1,9 @@
 """Stacks whose layers have lattices of their own: plane waves at all their reciprocal vectors.
 
 The image is s * sum over waves w of A_w exp(2 pi i sum over layers l of n_wl . (B_l r - t_l)), B_l the reciprocal
-lattice of layer l in the image (rows a*, b*), t_l its position in fractions, n_wl whole numbers. A layer's own waves have
-n_wl = h for that layer and 0 for the others, and the amplitudes of `StackModel`; what two layers do together makes waves
-with whole numbers of both.
+lattice of layer l in the image (rows a*, b*), t_l its position in fractions, n_wl whole numbers. A layer's own waves
+have n_wl = h for that layer and 0 for the others, and the amplitudes of `StackModel`; what two layers do together makes
+waves with whole numbers of both.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class WaveModel:
         for index, part in enumerate(self.parts):
             places = self._places(part)
             own, own_slope = part.layer_factors(microscope[places])
-            scale = part.unit / self.parts[0].unit * (np.exp(microscope[brightness + index - 1]) if index else 1.0)
+            scale = self._per_area(part) * (np.exp(microscope[brightness + index - 1]) if index else 1.0)
             change = np.zeros((len(microscope), own.shape[1]), dtype=complex)
             change[places] = scale * own_slope[:, 0]
             value.append(scale * own[0])
@@ -113,7 +113,7 @@ class WaveModel:
         part = self.parts[below]
         stack = StackModel.build((lower, upper), part.hk, part.orthogonal, part.optics)
         term = stack.with_cross_terms(self._of_stack(stack, below, above, microscope)).cross_terms[0]
-        kernel = term.kernel * (stack.unit / self.parts[0].unit * np.exp(self._brightness(below, microscope)))
+        kernel = term.kernel * (self._per_area(stack) * np.exp(self._brightness(below, microscope)))
         strongest = np.abs(self.amplitudes(microscope)[0]).max()
         h, q = np.nonzero(np.abs(kernel) > WEAKEST * strongest)
         orders = np.zeros((len(h), len(self.parts), 2), dtype=np.int64)
@@ -136,6 +136,10 @@ class WaveModel:
             else:
                 found.append(value[name])
         return np.array(found)
+
+    def _per_area(self, part: StackModel) -> float:
+        """Brightness of a model's harmonics, which are those of one cell, in units of the first layer's."""
+        return part.unit / part.layers[0].area * self.parts[0].layers[0].area / self.parts[0].unit
 
     def _brightness(self, index: int, microscope: FloatArray) -> float:
         """Log brightness of a layer over the first one's."""
