@@ -24,10 +24,10 @@ from picostem.structure import load_monolayer
 PIXEL_SIZE = 0.16  # Å
 # name, twists (degrees), side of the triangles (Å), field (Å), dose (e/Å²), engine
 CASES: tuple[tuple[str, tuple[float, float], float, float, float, Engine], ...] = (
-    ("domains_a", (9.8, 11.8), 40, 100, 4e4, "incoherent"),
+    ("domains_a", (9.8, 11.8), 60, 100, 4e4, "incoherent"),
     ("domains_b", (9.8, 11.8), 60, 100, 1e4, "incoherent"),
-    ("domains_c", (48.2, 50.2), 40, 100, 4e4, "incoherent"),
-    ("domains_d", (9.8, 11.8), 40, 80, 4e4, "multislice"),
+    ("domains_c", (48.2, 50.2), 60, 100, 4e4, "incoherent"),
+    ("domains_d", (9.8, 11.8), 60, 80, 4e4, "multislice"),
 )
 
 

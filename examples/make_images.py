@@ -2,7 +2,8 @@
 
     python examples/make_images.py [FOLDER]
 
-Needs the extra "sim" (pip install ".[sim]"); some seconds per image. Seeded: it makes the same images again.
+Needs the extra "sim" (pip install ".[sim]"); some seconds per image, and about a minute for the twisted
+one. Seeded: it makes the same images again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ RECORDING = AcquisitionSettings(
     dose=2.6e4, read_noise=0.2, gain=110.0, offset=2400.0, jitter=0.04, line_offset=0.05, line_jitter=0.02
 )
 MULTISLICE = MultisliceSettings(configurations=4)
+SIXTY_KV = Microscope.from_lab_units(
+    voltage_kV=60.0, semiangle_mrad=31.5, detector_mrad=(49.5, 120.0), source_fwhm_A=0.6
+)
+NO_SUPERCELL = MultisliceSettings(configurations=2, slice_thickness=4.0, scan_step=0.9)
 CROSSOVER = 2.5  # Å, width of the stacking boundary
 PER_CM = 1e8  # Å
 
@@ -46,6 +51,14 @@ def bilayer(folder: Path) -> None:
     stack = Stack.bilayer(load_monolayer("ReS2"), (0.62, 1.35))
     microscope = replace(IDEAL, defocus=9.0, C12=8.0, phi12=35.0 * DEGREE, C21=110.0, phi21=250.0 * DEGREE)
     _one(folder, "ReS2_bilayer", stack, microscope, (512, 512), 0.117, 21, rotation=27.0 * DEGREE)
+
+
+def twisted(folder: Path) -> None:
+    """Two layers turned against each other, each with a lattice of its own."""
+    stack = Stack.bilayer(load_monolayer("MoS2"), (0.85, 0.4), 5.1 * DEGREE)
+    microscope = replace(SIXTY_KV, defocus=7.0, C12=9.0, phi12=65.0 * DEGREE, C21=90.0, phi21=310.0 * DEGREE)
+    placement: dict[str, Any] = {"rotation": 17.0 * DEGREE, "multislice": NO_SUPERCELL}
+    _one(folder, "MoS2_twisted", stack, microscope, (268, 268), 0.15, 24, **placement)
 
 
 def monolayer(folder: Path) -> None:
@@ -94,11 +107,11 @@ def _one(
     shape: tuple[int, int],
     pixel_size: float,
     seed: int,
-    **placement: Any,
+    **options: Any,
 ) -> None:
     rng = np.random.default_rng(seed)
-    engine: dict[str, Any] = {"engine": "multislice", "multislice": MULTISLICE, "name": name}
-    _write(folder, *simulate_stack(stack, microscope, RECORDING, shape, pixel_size, rng, **engine, **placement))
+    engine: dict[str, Any] = {"engine": "multislice", "multislice": MULTISLICE, "name": name} | options
+    _write(folder, *simulate_stack(stack, microscope, RECORDING, shape, pixel_size, rng, **engine))
 
 
 def _write(folder: Path, image: Image, truth: dict[str, Any]) -> None:
@@ -119,7 +132,7 @@ def main() -> None:
     """Make all images."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    for make in (bilayer, monolayer, boundary):
+    for make in (bilayer, twisted, monolayer, boundary):
         make(folder)
 
 

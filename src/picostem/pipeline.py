@@ -43,6 +43,7 @@ from picostem.resolve.select import (
     judge_layers,
     judge_twist,
     may_be_turned,
+    nearly_described,
     two_lattices,
 )
 from picostem.resolve.settings import Settings
@@ -169,9 +170,7 @@ def _resolve_square(task: _Task) -> Result:
     task.clock.lap("what the layers do together", then="hypotheses")
     reason = judge_fit(setting, task.monolayer)
     if reason is not None:
-        quick = turned_about(task.data, task.spectrum, task.pair, setting.lattice, _settled_optics(setting))
-        plausible = quick is not None and quick.explained > setting.explained
-        return _twisted(task, reason) if plausible else task.unresolved(reason)
+        return _twisted(task, reason) if nearly_described(setting) else task.unresolved(reason)
     judgement = _judge(task, setting)
     task.clock.lap("hypotheses", then="windows")
     if judgement.verdict == "monolayer":
@@ -322,7 +321,7 @@ def _rather_twisted(
     if task.settings.layers not in ("auto", "2") or not may_be_turned(common, setting, task.shape):
         return None
     optics = _settled_optics(setting)
-    quick = turned_about(task.data, task.spectrum, setting.model.layers[:2], setting.lattice, optics)
+    quick = turned_about(task.data, task.spectrum, task.pair, setting.lattice, optics)
     task.clock.lap("twist", then="slip and boundaries")
     if quick is None or not clearly_turned(quick, _aligned_cost(quick, setting, common)):
         return None

@@ -26,7 +26,9 @@ def landscape(drift: np.ndarray, shape: tuple[int, int] = SHAPE, seed: int = 1) 
 @given(DRIFTS)
 def test_displacement_is_found(drift: np.ndarray) -> None:
     compare = Comparison(SHAPE, 15.0, 0.25)
-    found, correlation = compare.displacement(compare.spectrum(landscape(np.zeros(2))), compare.spectrum(landscape(drift)))
+    found, correlation = compare.displacement(
+        compare.spectrum(landscape(np.zeros(2))), compare.spectrum(landscape(drift))
+    )
     # windows that do not move along pull by some 1 % of the drift; what lies near alike is not pulled (next test)
     np.testing.assert_allclose(found, drift, atol=0.02 + 0.03 * np.abs(drift).max())
     assert 0.6 < correlation < 1.001

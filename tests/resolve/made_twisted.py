@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float64]
 LIMIT = BAND
 """1/Å; reflections of the models: all that a field keeps."""
 DOSE = 2.6e4
+ORIGIN = (0.5, -0.9)
+"""Å; where the first layer's origin lies in the image."""
 
 
 def flat_noise(variance: float = 1.0, slope: float = 0.0, mean: float = 0.0) -> Noise:
@@ -60,7 +62,7 @@ def true_placement(stack: Stack, model: WaveModel, rotation: float = ROTATION, d
     lattices = lattices_of(stack, rotation)
     frame = image_from_crystal(rotation, False)
     positions = [
-        lattice.reciprocal @ frame @ layer.position / PIXEL_SIZE
+        lattice.reciprocal @ (frame @ layer.position + ORIGIN) / PIXEL_SIZE
         for lattice, layer in zip(lattices, stack.layers, strict=True)
     ]
     # waves are those of one cell of the first layer in units of its strongest scatterer
@@ -72,7 +74,7 @@ def true_placement(stack: Stack, model: WaveModel, rotation: float = ROTATION, d
 
 def clean_image(stack: Stack, side: int, rotation: float = ROTATION, dose: float = DOSE) -> FloatArray:
     """Expected electrons in each pixel of a square image."""
-    image = simulate_periodic(stack, MICROSCOPE, (side, side), PIXEL_SIZE, rotation=rotation)
+    image = simulate_periodic(stack, MICROSCOPE, (side, side), PIXEL_SIZE, rotation=rotation, origin=ORIGIN)
     return image.astype(np.float64) * dose * PIXEL_SIZE**2
 
 

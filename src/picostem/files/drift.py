@@ -74,7 +74,7 @@ def drift_of(frames: Frames, max_step: float | None = None) -> Drift:
     return drift
 
 
-@dataclass
+@dataclass(eq=False)
 class _Run:
     """Frames of one place: the last of them, and where all of them lie."""
 

@@ -159,7 +159,7 @@ def _check_frame(path: Path, dataset: Dataset, frame: int | None) -> None:
     if dataset.kind == "image series" and frame is None:
         raise FileError(
             f"{path}: a series of {dataset.frames} images ({describe(dataset)}): "
-            f"choose one with frame= (--frame), 0 to {last}, or go through all with read_images"
+            f"choose one with frame= (--frame), 0 to {last}, or take all with average_series (--average) or read_images"
         )
     if frame is not None and not 0 <= frame <= last:
         raise UsageError(f"{path}: no frame {frame} in {describe(dataset)}: choose 0 to {last}")

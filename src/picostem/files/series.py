@@ -101,4 +101,5 @@ def _note(drift: Drift, first: Image) -> str:
     if not len(drift.dropped):
         return said
     which = ", ".join(map(str, drift.dropped[:LISTED])) + (", ..." if len(drift.dropped) > LISTED else "")
-    return f"{said}; {len(drift.dropped)} frames unlike the others were dropped ({which})"
+    frames = "frame" if len(drift.dropped) == 1 else "frames"
+    return f"{said}; {len(drift.dropped)} {frames} unlike the others dropped ({which})"

@@ -184,7 +184,7 @@ def fit_joint(
             pull, curvature, prior = trial_prior
         if 0 <= gain < tolerance or damping > 1e7:
             break
-    covariance = np.asarray(np.linalg.pinv(normal.matrix + curvature, hermitian=True), dtype=np.float64)
+    covariance = _inverse(normal.matrix + curvature)
     return JointFit(placement, normal.chi2, field.values.size * field.independent, prior, covariance, normal.background)
 
 
@@ -289,9 +289,19 @@ def _prior(model: WaveModel, placement: Placement, tie: Tie, free: bool) -> tupl
     return pull, curvature, misfit
 
 
+def _inverse(matrix: FloatArray) -> FloatArray:
+    """Pseudo-inverse, the unknowns brought to one scale: else what is known least would count as nothing at all."""
+    scale = _scale(matrix)
+    return np.asarray(np.linalg.pinv(matrix * scale * scale[:, None], hermitian=True) * scale * scale[:, None])
+
+
+def _scale(matrix: FloatArray) -> FloatArray:
+    return np.asarray(1 / np.sqrt(np.maximum(np.diag(matrix), 1e-30)))
+
+
 def _solve(matrix: FloatArray, rhs: FloatArray) -> FloatArray:
     """Solution of the damped equations, their unknowns brought to one scale."""
-    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-30))
+    scale = _scale(matrix)
     return np.asarray(scale * np.linalg.lstsq(matrix * scale * scale[:, None], scale * rhs, rcond=1e-12)[0])
 
 

@@ -134,7 +134,8 @@ def _best(score: FloatArray, grids: tuple[FloatArray, FloatArray], count: int) -
     """Indices of the highest scores that lie apart in one position at least."""
     chosen: list[tuple[int, int]] = []
     # 60: enough of the highest to hold the neighbours of each maximum
-    highest = np.argpartition(score, -60 * count, axis=None)[-60 * count :]
+    some = min(60 * count, score.size)
+    highest = np.argpartition(score, -some, axis=None)[-some:]
     for flat in highest[np.argsort(score.ravel()[highest])[::-1]]:
         pair = (int(flat) // score.shape[1], int(flat) % score.shape[1])
         if not any(_near(grids[0], pair[0], i) and _near(grids[1], pair[1], j) for i, j in chosen):

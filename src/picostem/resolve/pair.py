@@ -110,7 +110,7 @@ def _second(
 def _score(
     spectrum: Spectrum, bases: FloatArray, monolayer: Monolayer, other: FloatArray | None, side: float
 ) -> FloatArray:
-    """Sum over reflections of sqrt(expected power) (ln power - PRESENT), without those of another lattice, shape (n,)."""
+    """Sum over reflections of sqrt(expected power) (ln power - PRESENT), another lattice's left out, shape (n,)."""
     hk = reflections(monolayer.reciprocal, RESOLUTION)
     expected = expected_power(monolayer, hk)
     g = np.einsum("hi,nij->nhj", hk.astype(float), bases)
@@ -125,7 +125,7 @@ def _score(
 
 
 def settings_like(lattice: Lattice, monolayer: Monolayer) -> list[Lattice]:
-    """The settings of a layer with nearly the same peaks, that as given first, one for each projected layer that differs."""
+    """The settings of a layer with nearly the same peaks, the given one first, each another projected layer."""
     found = [lattice]
     metric = lattice.cell @ lattice.cell.T
     steps = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=4))).reshape(-1, 2, 2)

@@ -29,6 +29,7 @@ MONOLAYER_EXPLAINED = 0.97  # of the Bragg power, and
 MONOLAYER_GAIN = 25.0  # reduced chi² per window that a second layer must gain where one explains so much
 UNEQUAL = 0.5  # |ln| of the layers' brightness ratio from which they are not two like layers (depth: up to 0.15)
 IMPLAUSIBLE = 30.0  # chi² of the microscope's prior by which a second layer may strain the microscope
+NEARLY = 0.85  # of the Bragg power, that layers on one lattice explain of a stack with a small twist
 LEAST_POWER = 400.0  # chi² that twisted layers must explain; two lattices fitted to noise explain 100
 NOISE_KNOWN = 1.2  # ratio to which the level of the noise is known, at worst
 LEAST_IN_NOISE = 0.8  # share of the power that must be explained whatever the noise
@@ -125,8 +126,8 @@ def judge_twist(found: Twisted | None) -> str | None:
     if even and (_mostly_explained(found) or _explained_piecewise(found) >= LEAST_TWISTED):
         return None
     return (
-        f"{len(found.layers)} layers of {materials} with lattices of their own explain only {found.explained:.1%} of the "
-        f"Bragg power (reduced chi² {fit.chi2_reduced:.1f}): another material, or more layers."
+        f"{len(found.layers)} layers of {materials} with lattices of their own explain only {found.explained:.1%} of "
+        f"the Bragg power (reduced chi² {fit.chi2_reduced:.1f}): another material, or more layers."
     )
 
 
@@ -188,6 +189,11 @@ def clearly_turned(found: Twisted, aligned: float) -> bool:
 def described(setting: Setting) -> bool:
     """Whether the layers explain the image well enough to be what it shows."""
     return setting.explained >= LEAST_EXPLAINED and setting.fit.chi2_reduced <= MOST_CHI2
+
+
+def nearly_described(setting: Setting) -> bool:
+    """Whether layers on one lattice explain so much that a small twist may explain the rest."""
+    return setting.explained >= NEARLY
 
 
 def judge_fit(setting: Setting, material: Monolayer) -> str | None:

@@ -188,7 +188,7 @@ def twist_slip_map(
         interface=lower + 1,
         twist=windows.twist if turned else None,
         twist_sigma=sigma if turned else None,
-        strain=local_strain(windows, cell, np.linalg.inv(below.image_from_crystal)),
+        strain=local_strain(windows, cell, np.asarray(np.linalg.inv(below.image_from_crystal), dtype=np.float64)),
     )
 
 
@@ -222,7 +222,7 @@ def draw_again(reading: Reading, windows: TwistWindows, shape: tuple[int, int], 
     # 1e-3: every pixel has some weight, also in the corners where only one window reaches.
     taper = np.hanning(window + 2)[1:-1] + 1e-3
     blend = np.outer(taper, taper).astype(np.float32)
-    offset = np.arange(window) - (window - 1) / 2
+    offset = np.arange(window, dtype=np.float64) - (window - 1) / 2
     amplitude = reading.model.amplitudes(reading.fit.placement.microscope)[0]
     for centre, place in zip(windows.centres, windows.placements, strict=True):
         row = round((shape[0] - 1) / 2 - centre[1] - (window - 1) / 2)

@@ -216,11 +216,12 @@ def _readings(
 
 
 def _branches(field: Field, layers: tuple[Monolayer, Monolayer], best: Reading) -> list[Reading]:
-    """The reading's lattices with other settings of the layers, from its microscope and from the other side of focus."""
+    """The reading's lattices with other settings of the layers, from both sides of focus."""
     known = best.model.parts[0].optics
     mine = best.fit.placement.microscope
     found = []
-    for lattices in _settings(field, layers, best.fitted_lattices, known):
+    first, second = best.fitted_lattices
+    for lattices in _settings(field, layers, (first, second), known):
         model = WaveModel.build(layers, lattices, (0, 1), known, BAND)
         reciprocals = np.array([lattice.reciprocal for lattice in lattices])
         for microscope in (mine, other_side(model, mine)):
@@ -274,7 +275,7 @@ def merged(reading: Reading, field: Field) -> bool:
     """Whether the layers' first reflections lie so close that what the layers do together is mixed with them."""
     side = max(np.ptp(field.x), np.ptp(field.y))
     one, other = reading.fitted_lattices
-    return _apart(one, other) * one.pixel_size * side < TOGETHER
+    return bool(_apart(one, other) * one.pixel_size * side < TOGETHER)
 
 
 def _with_cross_terms(field: Field, reading: Reading, across: bool) -> Reading:
@@ -392,7 +393,7 @@ def _angles(side: float) -> FloatArray:
     """Angles at which the first peaks of two layers merge in a field of a side in Å, rad."""
     reach, step = MERGED / (side * FIRST), SCAN / (side * TYPICAL)
     count = int(np.ceil(reach / step))
-    return np.arange(-count, count + 1) * step
+    return np.asarray(np.arange(-count, count + 1) * step, dtype=np.float64)
 
 
 def _turned(lattice: Lattice, angle: float) -> Lattice:
