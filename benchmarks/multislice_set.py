@@ -1,4 +1,4 @@
-"""Make a larger set of multislice images for `picostem bench slip`: random materials, slips, aberrations, doses.
+"""Make a larger set of multislice images for `picostem bench stack`: random materials, slips, aberrations, doses.
 
     python benchmarks/multislice_set.py FOLDER [--count 42] [--seed 20261121]
 

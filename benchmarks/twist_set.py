@@ -1,4 +1,4 @@
-"""Make a set of multislice images of twisted bilayers for `picostem bench twist`.
+"""Make a set of multislice images of twisted bilayers for `picostem bench stack`.
 
     python benchmarks/twist_set.py FOLDER [--count 44] [--seed 20261204]
 

@@ -1,4 +1,4 @@
-"""Draw the README's picture, docs/images/ReS2_bilayer.png, from the example image.
+"""Draw the README's pictures, docs/images/NAME.png, from example images.
 
 python scripts/make_readme_picture.py
 """
@@ -15,16 +15,23 @@ from picostem.report import plot
 
 ROOT = Path(__file__).parents[1]
 WIDTH = 1400
+PICTURES = {"ReS2_bilayer": "ReS2", "MoS2_twisted": "MoS2"}  # image: material
 
 
 def main() -> None:
+    """All pictures."""
+    for name, material in PICTURES.items():
+        draw(name, material)
+
+
+def draw(name: str, material: str) -> None:
     """Resolve, draw, shrink to WIDTH pixels and the 256 colours that cover the range best."""
-    result = picostem.resolve(ROOT / "examples" / "images" / "ReS2_bilayer.tif", "ReS2")
+    result = picostem.resolve(ROOT / "examples" / "images" / f"{name}.tif", material)
     stream = BytesIO()
     plot(result).savefig(stream, format="png")
     large = Image.open(stream).convert("RGB")
     small = large.resize((WIDTH, round(large.height * WIDTH / large.width)), Image.Resampling.LANCZOS)
-    path = ROOT / "docs" / "images" / "ReS2_bilayer.png"
+    path = ROOT / "docs" / "images" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     small.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")

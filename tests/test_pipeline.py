@@ -18,12 +18,13 @@ from picostem.bench.score import score_slips
 from picostem.errors import ImageError, UnknownMaterialError, UsageError
 from picostem.files import read_image
 from picostem.image import Acquisition, Image
+from picostem.physics import DEGREE
 from picostem.pipeline import resolve, resolve_with
 from picostem.resolve.result import Result
 from picostem.resolve.settings import Settings
 from picostem.simulate import AcquisitionSettings, simulate_periodic, simulate_stack
 from picostem.structure import Monolayer, SlipEquivalence, Stack, image_from_crystal, load_monolayer
-from picostem.structure.equivalence import trilayer_distance
+from picostem.structure.equivalence import trilayer_distance, twist_distance
 from picostem.structure.lattice import shortest
 
 from .resolve.made import (
@@ -294,9 +295,10 @@ class TestHypotheses:
             PIXEL_SIZE,
             np.random.default_rng(3),
         )
-        reason = self.unresolved(image.data, "MoS2")
-        assert "lies off one lattice of MoS2" in reason
-        assert "twisted" in reason
+        found = resolve(image.data, "MoS2", **KNOWN)
+        assert found.verdict == "twist"
+        assert twist_distance(found.interfaces[0].twist, 14 * DEGREE, MOS2) < 0.1 * DEGREE  # 5 sigma
+        assert "lies off one lattice of MoS2" in self.unresolved(image.data, "MoS2", layers="1")
 
     def test_monolayer(self) -> None:
         image = simulated(None)
@@ -565,11 +567,13 @@ class TestMultislice:
         result, _, _ = resolve_case("dev_M0_00")
         assert result.verdict == "monolayer"
 
-    def test_twisted_layers_are_not_forced_into_a_slip(self) -> None:
-        result, _, _ = resolve_case("dev_T1_00")
-        assert result.verdict == "unresolved"
-        assert result.reason is not None
-        assert "lies off one lattice" in result.reason
+    @pytest.mark.parametrize("name", ["dev_T1_00", "dev_T1_01", "dev_T1_02"])
+    def test_twist(self, name: str) -> None:
+        result, truth, _ = resolve_case(name)
+        layers = result.layers[0].monolayer, result.layers[1].monolayer
+        off = twist_distance(result.interfaces[0].twist, truth["twist_deg"] * DEGREE, *layers)
+        assert off < 0.02 * DEGREE  # twice the Cramér-Rao bound of these images
+        assert len(result.interfaces[0].twist_alternatives) == 0
 
 
 @needs_micrographs

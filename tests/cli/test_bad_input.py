@@ -76,7 +76,7 @@ def test_missing_file(picostem: Run) -> None:
     ("arguments", "expected"),
     [
         (("--material", "ReS", *OPTICS), "did you mean ReS2?"),
-        (("--material", "res2 ", "--layers", "3"), "'--layers'"),
+        (("--material", "res2 ", "--layers", "4"), "'--layers'"),
         ((*RES2, "--pixel-size", "0"), "--pixel-size is 0"),
         ((*RES2, "--pixel-size", "nan"), "--pixel-size is nan"),
         ((*RES2, "--pixel-size", "twelve"), "'--pixel-size'"),

@@ -282,3 +282,9 @@ def test_a_spectrum_image(write_dm: Any) -> None:
     path = write_dm({"EELS": cube}, 4, scales=(0.5, 0.2, 0.2), units=("eV", "nm", "nm"))
     with pytest.raises(ImageError, match="spectrum image.*give it the ADF image that was recorded along with it"):
         average_series(path)
+
+
+def test_no_drift_has_no_sign() -> None:
+    (note,) = average_series(np.stack([series()[0]] * 3)).notes
+    assert "0.00 pixels to the right and 0.00 pixels up, at most 0.00 pixels" in note
+    assert "-0.00" not in note

@@ -165,7 +165,7 @@ class TestWeight:
         np.testing.assert_allclose(field.weight, 1)
 
     def test_knows_that_the_noise_was_measured_at_another_mean(self) -> None:
-        """Noise measured where the image is brighter by 2 than its mean of 0: there is 1 - 0.1 · 2 of it on the average."""
+        """Noise measured where the image is brighter by 2 than on the average, where it is 1 - 0.1 · 2 of that."""
         field = Field.of(np.zeros((100, 100), dtype=np.float32), flat_noise(slope=0.1, mean=2.0), 0.2)
         np.testing.assert_allclose(field.weight, 1 / np.sqrt(0.8), rtol=1e-6)  # float32
 

@@ -85,13 +85,8 @@ def best_off(pairs: list[Pair], truth: tuple[Lattice, ...], alike: bool) -> tupl
     return min(off_truth(pair, order) for pair, order in itertools.product(pairs, orders))
 
 
-CASES = [
-    ((MOS2, MOS2), 7.0),
-    ((MOS2, MOS2), 21.8),
-    ((RES2, RES2), 11.0),
-    ((RES2, RES2.flipped()), 11.0),
-    ((MOS2, WSE2), 8.0),
-]
+FLIPPED = RES2.flipped()
+CASES = [((MOS2, MOS2), 7.0), ((MOS2, MOS2), 21.8), ((RES2, RES2), 11.0), ((RES2, FLIPPED), 11.0), ((MOS2, WSE2), 8.0)]
 NAMES = ["MoS2 7", "MoS2 21.8", "ReS2 11", "ReS2 flipped 11", "MoS2/WSe2 8"]
 TO_VECTOR, TO_ANGLE = 0.012, np.radians(0.4)
 """The search steps by a fifth of a resolution element at 0.6 1/Å, 0.4° in 5 nm, and moves a vector by as much at most;
@@ -122,27 +117,24 @@ def test_the_best_pair_is_the_true_one(layers: tuple[Monolayer, Monolayer], twis
 
 def test_pairs_come_best_first_and_differ() -> None:
     spectrum, _ = imaged((MOS2, WSE2), 8.0)
-    pairs = find_pairs(spectrum, (MOS2, WSE2), None, SIDE, 6)
+    pairs = find_pairs(spectrum, (MOS2, WSE2), PIXEL_SIZE, SIDE, 6)
     scores = [pair.score for pair in pairs]
     assert scores == sorted(scores, reverse=True)
     assert 2 <= len(pairs) <= 6
     for one, other in itertools.combinations(pairs, 2):
         assert not all(same_points(a, b) for a, b in zip(one.lattices, other.lattices, strict=True))
-    assert find_pairs(spectrum, (MOS2, WSE2), None, SIDE, 1)[0].score == scores[0]
+    assert find_pairs(spectrum, (MOS2, WSE2), PIXEL_SIZE, SIDE, 1)[0].score == scores[0]
 
 
 def test_layers_may_be_named_in_either_order() -> None:
     spectrum, truth = imaged((MOS2, WSE2), 8.0)
-    one, other = (
-        find_pairs(spectrum, (MOS2, WSE2), None, SIDE, 1)[0],
-        find_pairs(spectrum, (WSE2, MOS2), None, SIDE, 1)[0],
-    )
+    one, other = (find_pairs(spectrum, asked, PIXEL_SIZE, SIDE, 1)[0] for asked in ((MOS2, WSE2), (WSE2, MOS2)))
     assert other.score == pytest.approx(one.score)
     assert all(same_points(a, b) for a, b in zip(one.lattices, other.lattices[::-1], strict=True))
     assert off_truth(other, truth[::-1])[0] < TO_VECTOR
 
 
-@settings(derandomize=True, deadline=None, max_examples=6)
+@settings(derandomize=True, deadline=None, max_examples=3)
 @given(turn=st.floats(-3.1, 3.1), mirrored=st.booleans())
 def test_turning_the_image_turns_the_lattices(turn: float, mirrored: bool) -> None:
     _, reference = imaged((MOS2, MOS2), 7.0, distorted=False)
@@ -194,15 +186,15 @@ class TestSamePoints:
 
 
 class TestSettings:
-    def test_of_a_layer_with_mirror_lines_is_one(self) -> None:
-        """All other bases of its hexagonal lattice show it as it is, or turned by 180°."""
+    def test_of_a_layer_with_mirror_lines_are_two(self) -> None:
+        """Any basis of its hexagonal lattice shows it as it is or turned by 180°, which is not the same."""
         found = settings_like(make_lattice(MOS2), MOS2)
         assert len(found) == 2
         change = np.linalg.inv(found[0].image_from_crystal) @ found[1].image_from_crystal
         np.testing.assert_allclose(np.abs(change @ change.T), np.eye(2), atol=1e-3)
 
     @quick
-    @given(st.sampled_from(["ReS2", "MoS2", "1T'-MoTe2", "WTe2"]), st.floats(-3.1, 3.1), st.booleans())
+    @given(st.sampled_from(["ReS2", "MoS2", "1T'-MoTe2", "ReSe2"]), st.floats(-3.1, 3.1), st.booleans())
     def test_share_their_peaks(self, name: str, rotation: float, mirrored: bool) -> None:
         layer = load_monolayer(name)
         lattice = make_lattice(layer, rotation=rotation, mirrored=mirrored)
@@ -218,7 +210,7 @@ class TestSettings:
             assert other.distortion < 1.07
 
     def test_of_rhenium_disulphide_are_known(self) -> None:
-        """Its cell is nearly hexagonal, of 6.4 and 6.5 Å and 119°: six ways to turn it, each of both hands, inversion."""
+        """Its nearly hexagonal cell can lie in six ways, each of both hands; half a turn of them shows it as it is."""
         found = settings_like(make_lattice(RES2), RES2)
         assert len(found) == 6
         hands = [lattice.mirrored for lattice in found]

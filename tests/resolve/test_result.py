@@ -94,7 +94,7 @@ TREE = full_result().as_dict()
         (
             TREE["interfaces"][0],
             "lower upper slip_cart_A slip_frac slip_cov_A2 slip_bound_A twist_deg twist_sigma_deg equivalents",
-            "slip_spread_A twist_bound_deg twist_alternatives_deg strain moire_A moire_period_A",
+            "slip_spread_A twist_bound_deg twist_spread_deg twist_alternatives_deg strain moire_A moire_period_A",
         ),
         (
             TREE["microscope"],

@@ -12,14 +12,13 @@ from picostem.physics import KV, MRAD
 from picostem.resolve import waves
 from picostem.resolve.estimate import State
 from picostem.resolve.estimate import predict as predict_stack
-from picostem.resolve.evidence import harmonics_of
 from picostem.resolve.joint import Placement
 from picostem.resolve.lattice import Lattice
 from picostem.resolve.model import Optics, StackModel
 from picostem.resolve.waves import WaveModel
 from picostem.structure import Monolayer, Stack, load_monolayer
 
-from .made import MOS2, OPTICS, PIXEL_SIZE, RES2, ROTATION, make_lattice, plane_waves
+from .made import MOS2, OPTICS, PIXEL_SIZE, RES2, make_lattice, plane_waves
 from .made_twisted import LIMIT, build, clean_image, lattices_of, true_placement
 
 FloatArray = NDArray[np.float64]
@@ -138,7 +137,7 @@ def test_slopes_of_the_amplitudes(layers: tuple[Monolayer, ...], semiangle_sigma
 
 
 def sums_by_frequency(g: FloatArray, amplitudes: ComplexArray, of: FloatArray) -> ComplexArray:
-    """Sums of the amplitudes of the waves at some frequencies, conjugates counted; every wave must be at one or at 0."""
+    """Sums of the amplitudes of the waves at some frequencies, conjugates counted; every wave must be at one, or 0."""
     total = np.zeros(len(of), dtype=complex)
     for frequency, amplitude in zip(g, amplitudes, strict=True):
         there, back = (np.abs(of - s * frequency).max(axis=1) < 1e-9 for s in (1, -1))
@@ -262,9 +261,3 @@ class TestCrossTerms:
         reach = np.linalg.norm(crossed[:, 1] @ self.lattices[0].reciprocal, axis=1)
         # the upper layer's part is turned by 1°
         np.testing.assert_allclose(np.linalg.norm(g - there, axis=1), reach * 2 * np.sin(np.radians(0.5)), atol=1e-9)
-
-
-def test_reflections_of_the_helpers_agree() -> None:
-    """The aligned tests compare on the reflections that a stack's fit would use as well."""
-    part = build((MOS2,), (make_lattice(MOS2, rotation=ROTATION),), limit=1.1).parts[0]
-    np.testing.assert_array_equal(part.hk, harmonics_of(make_lattice(MOS2)))

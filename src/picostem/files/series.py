@@ -92,11 +92,11 @@ def _frames_of(
 def _note(drift: Drift, first: Image) -> str:
     """How many frames, how far they drifted, which were dropped."""
     scale, unit = (first.pixel_size, "Å") if first.pixel_size else ((1.0, 1.0), "pixels")
-    row, column = (drift.position * scale).T
+    row, column = np.round(drift.position * scale, 2).T + 0.0  # no -0.00
     farthest = float(np.hypot(row, column).max())
     said = (
         f"the mean of {len(drift.kept)} of {drift.count} frames, aligned: from the first to the last they drifted "
-        f"{column[-1]:.2f} {unit} to the right and {-row[-1]:.2f} {unit} up, at most {farthest:.2f} {unit}"
+        f"{column[-1]:.2f} {unit} to the right and {0.0 - row[-1]:.2f} {unit} up, at most {farthest:.2f} {unit}"
     )
     if not len(drift.dropped):
         return said

@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 FloatImage = NDArray[np.float32]
 ComplexArray = NDArray[np.complex128]
 
+FARTHEST = 0.3  # of a reciprocal vector, that a fit may change a lattice by
 BACKGROUND = 6  # columns: 1, x, y, x², xy, y²
 
 
@@ -174,8 +175,15 @@ def fit_joint(
         matrix = normal.matrix + curvature
         step = _solve(matrix + damping * np.diag(np.diag(matrix)), normal.rhs + pull)
         trial_placement = _moved(placement, step, free_microscope)
-        changed = model.amplitudes(trial_placement.microscope) if free_microscope else amplitudes
-        trial = _normal(model, field, trial_placement, changed, background, free_microscope)
+        if not _near(trial_placement, start):
+            damping *= 8.0
+            if damping > 1e7:
+                break
+            continue
+        # a step that leads nowhere may overflow; its misfit is then no number, and it is not taken
+        with np.errstate(over="ignore", invalid="ignore"):
+            changed = model.amplitudes(trial_placement.microscope) if free_microscope else amplitudes
+            trial = _normal(model, field, trial_placement, changed, background, free_microscope)
         trial_prior = _prior(model, trial_placement, tie, free_microscope)
         gain = normal.chi2 + prior - trial.chi2 - trial_prior[2]
         damping *= 0.15 if gain > 0 else 8.0
@@ -186,6 +194,12 @@ def fit_joint(
             break
     covariance = _inverse(normal.matrix + curvature)
     return JointFit(placement, normal.chi2, field.values.size * field.independent, prior, covariance, normal.background)
+
+
+def _near(trial: Placement, start: Placement) -> bool:
+    """Whether lattices are still those that a fit began with, and not about to collapse."""
+    change = np.linalg.inv(start.reciprocals) @ trial.reciprocals - np.eye(2)
+    return bool(np.abs(change).max() < FARTHEST)
 
 
 def predict(model: WaveModel, field: Field, placement: Placement, only: int | None = None) -> FloatImage:
