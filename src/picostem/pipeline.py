@@ -1,7 +1,9 @@
 """READ FIRST: from an image to a result, the stages in order.
 
-image ─► power spectrum ─► lattice, orientation, hand ─► microscope ─► which hypothesis
-      ─► slip in every window ─► domains and boundaries ─► one slip with its error ─► result
+image ─► power spectrum ─► lattice, orientation, hand ─► microscope ─► which hypothesis: one layer, two or three on
+         one lattice ─► slip in every window ─► domains and boundaries ─► slips with their errors ─► result
+      ─► where one lattice does not explain it: layers with lattices of their own ─► joint fit ─► twist and registry in
+         every window ─► result
 """
 
 from __future__ import annotations
@@ -73,13 +75,14 @@ Stage = Callable[[str, int, int], None]
 def resolve(
     image: Image | NDArray[Any] | str | Path, material: str, *, progress: Stage | None = None, **options: Any
 ) -> Result:
-    """Resolve the stacking of a bilayer from one ADF-STEM image.
+    """Resolve the stacking of 2D crystals from one ADF-STEM image.
 
     Args:
         image: an `Image`, an array (rows, columns) or a file.
-        material: a built-in name (see `picostem.material_names`) or a CIF, POSCAR or xyz file.
+        material: a built-in name (see `picostem.material_names`), a CIF, POSCAR or xyz file, or two of them: MoS2/WSe2.
         progress: called with the stage's name, the windows done and all of them.
-        options: the other fields of `Settings`: pixel_size_A, voltage_kV, semiangle_mrad, window_nm, stride_nm, layers.
+        options: the other fields of `Settings`: pixel_size_A, voltage_kV, semiangle_mrad, detector_mrad, window_nm,
+            stride_nm, layers.
 
     Raises:
         UsageError: unknown material or option, numbers out of range.

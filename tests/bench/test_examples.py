@@ -21,7 +21,7 @@ def rows() -> dict[str, Row]:
 
 
 def test_every_verdict_and_orientation_is_right(rows: dict[str, Row]) -> None:
-    assert len(rows) == 3
+    assert len(rows) == 4
     assert all(row.right and row.orientation for row in rows.values())
 
 

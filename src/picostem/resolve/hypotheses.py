@@ -120,4 +120,10 @@ def alternatives(hypotheses: list[Hypothesis]) -> tuple[Alternative, ...]:
     """The stacks that were fitted besides the first one, with what they cost."""
     best = hypotheses[0].setting.fit.cost
     found = [(h.name, h.setting.fit.cost - best) for h in hypotheses[1:]]
-    return tuple(Alternative(name, cost, "undecided" if cost < UNDECIDED else "") for name, cost in found)
+    return tuple(Alternative(name, cost, _doubt(cost)) for name, cost in found)
+
+
+def _doubt(cost: float) -> str:
+    if cost < 0:
+        return "fits better, but by less than it must to be believed"
+    return "undecided" if cost < UNDECIDED else ""

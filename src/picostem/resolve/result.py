@@ -221,7 +221,7 @@ class Result:
     """The stacking that an image shows, with all that it rests on.
 
     Attributes:
-        verdict: what was found; `reason` says why, in a sentence, unless the verdict is "slip".
+        verdict: what was found; `reason` says why, in a sentence, unless it is "slip" or "twist".
         image: with its calibration, the one from the lattice if there was none.
         pixel_size_lattice: Å per pixel as the lattice measures it, None if none was found.
         maps: one for each interface, all of the same windows; empty where none was made.

@@ -1,6 +1,6 @@
-"""Which hypothesis holds: no lattice of this material, another structure, a monolayer, or a slip-stacked bilayer.
+"""Which hypothesis holds: no lattice of this material, another structure, a monolayer, a stack, or twisted layers.
 
-All are judged on the same harmonics. What refuses an image is stated in words that a microscopist can act on.
+What refuses an image is stated in words that a microscopist can act on.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 LEAST_ODDS = 2 * np.log(1000.0)  # chi² that another twist must cost to be excluded with odds of 1000 : 1,
 MODEL_DOUBT = 0.0005  # and this share of the lattices' power, which the model may get wrong; more
 MERGED_DOUBT = 0.005  # where the layers' peaks merge, and what they do together decides
-VARIES = 2.0  # variance of the windows' twists over what their errors say, from which the twist varies over an image
+VARIES = 2.0  # excess of the variance of the windows' twists over that of their errors, from which the twist varies
 LEAST_WINDOWS = 9  # that tell whether it does
 TOLD = 0.6  # of the strain's prior: its standard deviation up to which an image tells it
 
@@ -156,7 +156,13 @@ def twist_alternatives(twisted: Twisted) -> tuple[Alternative, ...]:
         cost = twisted.cost(reading)
         detail = "undecided" if twisted.evidence(reading) < doubt(twisted) else ""
         found.append(Alternative(f"twist {reading.twist / DEGREE:.1f}°", cost, detail))
-    order = Alternative("the layers in the opposite order along the beam", twisted.reversed_order)
+    if len(twisted.layers) > 2:
+        return tuple(found)
+    first, last = (part.heights[0] for part in twisted.best.model.parts)
+    if first <= last:
+        order = Alternative("the layers in the opposite order along the beam", twisted.reversed_order)
+    else:
+        order = Alternative("the beam meets layer 1 first", twisted.reversed_order, "here it meets layer 2 first")
     return (*found, order)
 
 

@@ -1,4 +1,4 @@
-"""Two layers with lattices of their own: which lattices, which settings of both, and the joint fit in real space.
+"""Layers with lattices of their own: which lattices, which settings of each, and the joint fit in real space.
 
 Candidates come from the power spectrum where the layers' peaks are apart (`pair`), and from a scan of the angle about a
 single lattice where they merge. Each is located on a grid of positions, fitted roughly, and the best ones with the
@@ -104,7 +104,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Twisted:
-    """The best reading of an image as two layers with lattices of their own.
+    """The best reading of an image as layers, two or three, with lattices of their own.
 
     Attributes:
         layers: their structures. best: the reading. others: other readings, one for each twist that differs.
