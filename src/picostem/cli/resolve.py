@@ -25,7 +25,7 @@ def resolve(
             "--material",
             "-m",
             help="Built-in name (see `picostem materials`), CIF, POSCAR or xyz file; layers of several materials as "
-            "MoS2/WSe2, in the order in which the beam meets them.",
+            "MoS2/WSe2.",
         ),
     ],
     pixel_size: Annotated[
