@@ -302,7 +302,7 @@ def damaged_image() -> TwistWindows:
     spoiled = rng.uniform(0, 2 * clean.mean(), (70, 70)).repeat(8, axis=0).repeat(8, axis=1)
     expected = np.where(x < 200, 0.02 * clean.mean(), np.where((x > 380) & (y > 380), spoiled, clean))
     field = recorded(expected, rng)
-    reading = fitted_from_truth(stack, field.cut((60.0, 100.0), 300))
+    reading = fitted_from_truth(stack, field.cut((0.0, 0.0), 150))
     return mapped(reading, field, clean.shape)
 
 
