@@ -8,12 +8,33 @@ from typing import Any
 import numpy as np
 import pytest
 
+from picostem.resolve.combine import CommonSlip
 from picostem.resolve.estimate import Fit
 from picostem.resolve.lattice import Spectrum, power_spectrum
 from picostem.resolve.orient import Setting, fit_setting
-from picostem.resolve.select import described, judge_fit, judge_lattice, judge_layers, judge_species, unequal_layers
+from picostem.resolve.select import (
+    LEAST_POWER,
+    LEAST_TWIST,
+    TURNED_GAIN,
+    VARIES,
+    clearly_turned,
+    described,
+    judge_fit,
+    judge_lattice,
+    judge_layers,
+    judge_species,
+    judge_twist,
+    may_be_turned,
+    nearly_described,
+    two_lattices,
+    unequal_layers,
+)
+from picostem.resolve.twisted import Reading, Twisted, lattice_power
+from picostem.structure import Stack
 
 from .made import MOS2, OPTICS, PIXEL_SIZE, RES2, centred, fitted, make_lattice, plane_waves, simulated
+from .made_bilayers import SHIFT, WSE2, Made, fitted_from_truth, imaged, known
+from .made_twisted import clean_image, recorded
 
 
 def spectrum_of_fitted() -> Spectrum:
@@ -169,3 +190,145 @@ class TestLayers:
         fits = [fit_setting(alone, spectrum, lattice, (MOS2,) * n, 20.0, OPTICS) for n in (1, 2)]
         assert judge_layers(*fits).verdict == "monolayer"
         assert isinstance(fits[0].fit, Fit)
+
+
+def read_as(twisted: Twisted, **changes: Any) -> Twisted:
+    """The same with another fit of its best reading."""
+    return replace(twisted, best=replace(twisted.best, fit=replace(twisted.best.fit, **changes)))
+
+
+def microscope_with(twisted: Twisted, name: str, value: float) -> Twisted:
+    place = twisted.best.fit.placement
+    microscope = place.microscope.copy()
+    microscope[twisted.best.model.prior.names.index(name)] = value
+    return read_as(twisted, placement=replace(place, microscope=microscope))
+
+
+def aligned_layers(degrees: float, second: float) -> Reading:
+    """Layers a small angle apart, fitted as they are made but for the angle that the fit starts at."""
+    field = recorded(clean_image(Stack.bilayer(MOS2, SHIFT, np.radians(degrees)), 420), np.random.default_rng(5))
+    return fitted_from_truth(Stack.bilayer(MOS2, SHIFT, np.radians(second)), field)
+
+
+class TestTwist:
+    twisted = known(MOS2, 14.0)
+
+    def test_the_right_one_passes(self) -> None:
+        assert judge_twist(self.twisted) is None
+        assert judge_twist(known(MOS2, 3.0, WSE2)) is None
+        assert judge_twist(known(MOS2, 58.5)) is None
+
+    def test_nothing_found(self) -> None:
+        said = judge_twist(None)
+        assert said is not None
+        assert said.startswith("No lattices of these materials were found")
+
+    def test_too_weak(self) -> None:
+        place = self.twisted.best.fit.placement
+        share = 0.5 * LEAST_POWER / lattice_power(self.twisted.field, self.twisted.best)
+        faint = replace(place, scale=place.scale * np.sqrt(share))
+        said = judge_twist(read_as(self.twisted, placement=faint))
+        assert said is not None
+        assert said.startswith("No lattices of MoS2 stand out of the noise")
+
+    def test_too_much_is_left(self) -> None:
+        """As much as is explained, in an image too small for its twist to be seen to vary."""
+        small = known(MOS2, 14.0, side=280)
+        fit = small.best.fit
+        power = lattice_power(small.field, small.best) * fit.chi2_reduced
+        said = judge_twist(read_as(small, chi2=fit.chi2 + power))
+        assert said is not None
+        assert said.startswith("2 layers of MoS2 with lattices of their own explain only")
+        assert "another material, or more layers" in said
+
+    def test_windows_may_explain_what_one_twist_does_not(self) -> None:
+        """A poor fit of all of the image, whose windows fit well by themselves."""
+        fit = self.twisted.best.fit
+        poor = read_as(self.twisted, chi2=fit.chi2 + lattice_power(self.twisted.field, self.twisted.best))
+        assert poor.explained < 0.6
+        assert judge_twist(poor) is None
+
+    def test_residual_that_may_be_noise(self) -> None:
+        """Noise a tenth above what was expected is no reason to refuse faint layers."""
+        faint_place = replace(self.twisted.best.fit.placement, scale=self.twisted.best.fit.placement.scale / 4)
+        faint = read_as(self.twisted, placement=faint_place, chi2=1.1 * self.twisted.best.fit.samples)
+        assert faint.explained < 0.95
+        assert judge_twist(faint) is None
+
+    def test_layers_of_another_brightness(self) -> None:
+        for value in (-0.9, 0.9):
+            assert judge_twist(microscope_with(self.twisted, "log brightness 2", value)) is not None
+        assert judge_twist(microscope_with(self.twisted, "log brightness 2", 0.3)) is None
+
+    def test_two_materials_are_named(self) -> None:
+        said = judge_twist(microscope_with(known(MOS2, 3.0, WSE2), "log brightness 2", 0.9))
+        assert said is not None
+        assert "layers of MoS2 and WSe2 with" in said
+
+    def test_like_layers_on_one_lattice_are_no_twist(self) -> None:
+        reading = aligned_layers(0.0, 0.02)
+        said = judge_twist(replace(self.twisted, best=reading))
+        assert said is not None
+        assert "lie on one lattice" in said
+        # 60° is a symmetry of the lattice, if not of the layers
+        assert "lie on one lattice" in (judge_twist(replace(self.twisted, best=aligned_layers(60.0, 60.02))) or "")
+
+    def test_unlike_layers_may_be_aligned(self) -> None:
+        assert judge_twist(known(MOS2, 0.0, WSE2)) is None
+
+
+class TestWhetherToLookForATwist:
+    setting = fitted()[1]
+
+    def common(self, spread: float) -> CommonSlip:
+        return CommonSlip(
+            fit=self.setting.fit,
+            slip=np.zeros((1, 2)),
+            covariance=np.eye(2),
+            bound=np.zeros(1),
+            spread=np.array([spread]),
+            other_orders={},
+            origin=np.zeros(2),
+        )
+
+    def test_where_the_slip_changes(self) -> None:
+        side = 10 * self.setting.window
+        assert not may_be_turned(self.common(0.9 * VARIES), self.setting, (side, side))
+        assert may_be_turned(self.common(1.1 * VARIES), self.setting, (side, side))
+
+    def test_where_it_could_not_be_seen_to(self) -> None:
+        small, large = round(1.8 * self.setting.window), 10 * self.setting.window
+        assert may_be_turned(self.common(0.0), self.setting, (small, large))
+        assert may_be_turned(self.common(0.0), self.setting, (large, small))
+
+    @pytest.mark.parametrize(
+        ("degrees", "aligned", "clear"),
+        [(14.0, 2 * TURNED_GAIN, True), (14.0, 0.5 * TURNED_GAIN, False), (2.0, 2 * TURNED_GAIN, True)],
+    )
+    def test_clearly_turned(self, degrees: float, aligned: float, clear: bool) -> None:
+        assert clearly_turned(known(MOS2, degrees), aligned) == clear
+
+    def test_a_twist_of_nothing_is_none(self) -> None:
+        none = replace(known(MOS2, 14.0), best=aligned_layers(0.0, 0.02))
+        assert abs(none.best.twist) < LEAST_TWIST
+        assert not clearly_turned(none, 1e6)
+
+    def test_one_that_is_not_sure_is_none(self) -> None:
+        """Five standard deviations: the same fit with errors of a fourteenth of a turn."""
+        fit = known(MOS2, 14.0).best.fit
+        factor = (np.radians(14.0) / 4 / known(MOS2, 14.0).best.twist_sigma) ** 2
+        assert not clearly_turned(read_as(known(MOS2, 14.0), covariance=fit.covariance * factor), 1e6)
+
+    def test_nearly_described(self) -> None:
+        assert nearly_described(self.setting)
+        moved = replace(self.setting.fit.state, slips=self.setting.fit.state.slips + 0.4)
+        assert not nearly_described(with_fit(self.setting, state=moved))
+
+    def test_peaks_of_a_second_lattice(self) -> None:
+        image = imaged(Made(MOS2, 14.0))
+        data = centred(image)
+        spectrum = power_spectrum(data)
+        one = fit_setting(data, spectrum, make_lattice(MOS2), (MOS2,), 20.0, OPTICS)
+        assert two_lattices([one], spectrum)
+        assert not two_lattices([], spectrum)
+        assert not two_lattices([self.setting], spectrum_of_fitted())

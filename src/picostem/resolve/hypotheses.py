@@ -124,6 +124,6 @@ def alternatives(hypotheses: list[Hypothesis]) -> tuple[Alternative, ...]:
 
 
 def _doubt(cost: float) -> str:
-    if cost < 0:
+    if cost < -UNDECIDED:
         return "fits better, but by less than it must to be believed"
     return "undecided" if cost < UNDECIDED else ""
