@@ -80,6 +80,7 @@ class TestInterface:
 
     def test_moire(self) -> None:
         expected = moire_vectors(MOS2.cell, WSE2.cell @ rotation_matrix(TWIST).T)
+        assert expected is not None
         assert self.interface.moire is not None
         # of the shortest vectors that lie 60° apart, noise decides which are named
         steps = self.interface.moire @ np.linalg.inv(expected)
