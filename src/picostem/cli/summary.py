@@ -22,7 +22,9 @@ INDENT = "  "
 def summarise(result: Result, file: Path, folder: Path | None) -> str:
     """The result of one file; `folder` is where its files are, None if none were written."""
     head = headline(result)
-    lines = [f"{file}: {head.subject}", f"{head.finding} {head.fractions}", result.reason or "", "; ".join(head.facts)]
+    join = " " if head.fractions.startswith("=") else ", "
+    finding = join.join(filter(None, (head.finding, head.fractions)))
+    lines = [f"{file}: {head.subject}", finding, result.reason or "", "; ".join(head.facts)]
     lines += [*_strains(result), *_domains(result), *_orientation(result), *_pixel_size(result)]
     lines += [_microscope(result.microscope)] if result.microscope else []
     lines += [f"note: {note}" for note in result.image.notes]
