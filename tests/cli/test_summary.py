@@ -19,7 +19,7 @@ def lines(result: Result) -> list[str]:
 def test_a_twist_with_domains() -> None:
     said = lines(make_twisted((4.2, 6.0), pixels=300))
     assert said[0] == "a.tif: MoS₂ bilayer"
-    assert said[1] == "twisted 4.200° ± 0.006° moiré period 4.31 nm;  also 55.800° (odds 1 : 3)"
+    assert said[1] == "twisted 4.200° ± 0.006°, moiré period 4.31 nm;  also 55.800° (odds 1 : 3)"
     assert said[2].startswith("error 0.0060° (1σ), bound 0.0042°; χ²")
     assert "strain: xx 0.210(30), yy −0.130(30), xy −0.040(30) %" in said
     assert any(line.startswith("domain 1: ") and line.endswith("θ = 4.200° ± 0.008°") for line in said)
