@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from picostem.errors import UsageError
 from picostem.files import check_image, from_array, read_image
 from picostem.image import Image
-from picostem.resolve.aligned import interfaces, layers, moved, other_orders
+from picostem.resolve.aligned import interfaces, layers, moved, other_orders, reaching_zero
 from picostem.resolve.combine import CommonSlip, common_slip
 from picostem.resolve.estimate import Fit
 from picostem.resolve.hypotheses import PARALLEL, alternatives, fit_hypotheses
@@ -272,7 +272,9 @@ def _monolayer(task: _Task, setting: Setting, judgement: Judgement) -> Result:
     twisted = _rather_twisted(task, setting, common)
     if twisted is not None:
         return _twist(task, *twisted)
-    hidden = interfaces(common, shortest(common.slip, setting.model.stackings.cell), setting)
+    hidden = tuple(
+        reaching_zero(one) for one in interfaces(common, shortest(common.slip, setting.model.stackings.cell), setting)
+    )
     second = Alternative("two layers, nearly eclipsed", -(judgement.monolayer_cost or 0.0), "slip as in the interface")
     return Result(
         "monolayer",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from picostem.resolve.aligned import antiparallel_twist, interfaces, layers, moved, other_orders
+from picostem.resolve.aligned import CHI2_95, antiparallel_twist, interfaces, layers, moved, other_orders, reaching_zero
 from picostem.resolve.combine import CommonSlip
 from picostem.resolve.result import Domain, SlipMap
 from picostem.structure import Monolayer, SlipEquivalence, image_from_crystal, load_monolayer
@@ -40,6 +40,16 @@ def setting(stack: tuple[Monolayer, ...], mirrored: bool = False) -> Any:
 def off_axis(material: Monolayer) -> Monolayer:
     """The layer with its origin somewhere else."""
     return replace(material, positions=material.positions + (0.7, -0.4, 0.0))
+
+
+def test_hidden_slip_reaches_zero() -> None:
+    (found, _) = interfaces(common(SLIPS / 5), SLIPS / 5, setting((RES2,) * 3))
+    wide = reaching_zero(found)
+    assert found.slip @ np.linalg.solve(found.slip_covariance, found.slip) > 100
+    # 2e-2: the fit's own variance along the slip adds to that
+    assert wide.slip @ np.linalg.solve(wide.slip_covariance, wide.slip) == pytest.approx(CHI2_95, rel=2e-2)
+    across = np.array([-found.slip[1], found.slip[0]])
+    assert across @ wide.slip_covariance @ across == pytest.approx(across @ found.slip_covariance @ across)
 
 
 class TestThreeLayers:

@@ -15,7 +15,14 @@ import pytest
 from picostem.resolve.field import Field
 from picostem.resolve.joint import Placement, Tie, fit_joint
 from picostem.resolve.locate import locate
-from picostem.resolve.twist_map import TwistWindows, local_strain, map_twist, registry_at_centre, twist_domains
+from picostem.resolve.twist_map import (
+    TwistWindows,
+    curvature_error,
+    local_strain,
+    map_twist,
+    registry_at_centre,
+    twist_domains,
+)
 from picostem.resolve.twisted import Reading
 from picostem.simulate import AcquisitionSettings, simulate_specimen
 from picostem.simulate.domains import TwistDomains
@@ -70,6 +77,32 @@ def made_by_hand(grid: tuple[int, int], **changes: Any) -> TwistWindows:
         "typical": 1.0,
     }
     return TwistWindows(**{**values, **changes})
+
+
+class TestCurvature:
+    def test_is_what_a_straight_line_misses_in_the_middle(self) -> None:
+        bend, length, stride = 0.004, 30.0, 10.0
+        windows = made_by_hand((5, 6))
+        registry = np.column_stack([bend / 2 * windows.centres[:, 0] ** 2, 0.3 * windows.centres[:, 1]])
+        x = np.linspace(-length / 2, length / 2, 20001)
+        line = np.polynomial.Polynomial.fit(x, bend / 2 * x**2, 1)
+        found = curvature_error(replace(windows, registry=registry), np.eye(2), length, stride)
+        # one length, known exactly, stands for the median of a normal distribution in the plane
+        assert found == pytest.approx(abs(line(0.0)) / np.sqrt(2 * np.log(2)), rel=1e-3)  # 1e-3: steps of x
+
+    def test_uniform_strain_and_twist_have_none(self) -> None:
+        windows = made_by_hand((4, 4))
+        registry = windows.centres @ np.array([[0.01, -0.02], [0.03, 0.005]]) + 7
+        assert curvature_error(replace(windows, registry=registry), MOS2.cell, 30, 10) < 1e-9  # rounding
+
+    def test_a_boundary_does_not_count(self) -> None:
+        windows = made_by_hand((9, 9))
+        registry = np.column_stack([0.1 * np.abs(windows.centres[:, 0]), 0 * windows.centres[:, 0]])
+        assert curvature_error(replace(windows, registry=registry), MOS2.cell, 30, 10) < 1e-9  # rounding
+
+    def test_needs_neighbours_that_are_trusted(self) -> None:
+        assert curvature_error(made_by_hand((2, 9)), MOS2.cell, 30, 10) == 0
+        assert curvature_error(made_by_hand((3, 3), chi2=np.full(9, 9.0)), MOS2.cell, 30, 10) == 0
 
 
 class TestGrid:

@@ -243,6 +243,27 @@ class TestCrossTerms:
         assert not slope[:, n:].any()
         assert np.abs(full.cross).min() > waves.WEAKEST * np.abs(value[:n]).max()
 
+    def test_slow_brightness_is_that_of_an_aligned_stack_anywhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the waves of orders -q and q add up to: the mean brightness of aligned layers with the slip D."""
+        monkeypatch.setattr(waves, "WEAKEST", 0.0)
+        lattice, slip = make_lattice(MOS2), np.array([0.21, -0.34])
+        model = WaveModel.build((MOS2, MOS2), (lattice, lattice), (0, 1), SLOW, LIMIT)
+        microscope = off_mean(model)
+        full = model.with_cross_terms((lattice, lattice), microscope)
+        n = len(model.orders)
+        slow = ~full.orders[n:].sum(axis=1).any(axis=1)
+        phases = np.exp(-2j * np.pi * full.orders[n:][slow, 1] @ slip)
+        found = 2 * np.sum(full.cross[slow] * phases).real  # as `draw` adds each wave's conjugate
+        mean = StackModel.build((MOS2, MOS2), np.zeros((1, 2), dtype=np.int64), lattice.orthogonal, SLOW)
+        known = dict(zip(model.prior.names, microscope, strict=True))
+        ours = np.array([known.get(name, known.get(f"{name} in MoS2", 0.0)) for name in mean.prior.names])
+        state = State(ours, np.ones(1), np.zeros((1, 2)), slip.reshape(1, 1, 2))
+        unit = mean.unit / model.parts[0].unit
+        plain, together = (unit * predict_stack(one, state)[0][0] for one in (mean, mean.with_cross_terms(ours)))
+        assert abs(together - plain) > 1e-4 * abs(plain)
+        assert found == pytest.approx((together - plain).real, rel=1e-4)  # single precision
+        assert abs((together - plain).imag) < 1e-4 * abs(together - plain)
+
     def test_replace_those_computed_before(self) -> None:
         plain = self.model()
         microscope = off_mean(plain)

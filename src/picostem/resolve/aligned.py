@@ -20,6 +20,8 @@ from picostem.structure.symmetry import projection, symmetry
 
 FloatArray = NDArray[np.float64]
 
+CHI2_95 = 5.99  # chi² of two degrees of freedom that 95 % of all draws stay below
+
 
 def antiparallel_twist(monolayer: Monolayer) -> tuple[float, FloatArray]:
     """The canonical twist of the layer turned by 180°, and what to add to its slip to have that of the twisted layer.
@@ -62,6 +64,15 @@ def interfaces(common: CommonSlip, slips: FloatArray, setting: Setting) -> tuple
         )
         for k, slip in enumerate(slips)
     )
+
+
+def reaching_zero(hidden: Interface) -> Interface:
+    """The interface with a covariance whose 95 % region reaches from the slip to none.
+
+    Near 0 an image depends on the slip's square: a fit is drawn away from 0, and its Fisher information there says
+    nothing about smaller slips. Where one layer explains the image, they are all possible.
+    """
+    return replace(hidden, slip_covariance=hidden.slip_covariance + np.outer(hidden.slip, hidden.slip) / CHI2_95)
 
 
 def _distinct(vectors: FloatArray) -> FloatArray:

@@ -249,6 +249,25 @@ def local_strain(windows: TwistWindows, cell: FloatArray, crystal_from_image: Fl
     return found - found[known].mean(axis=0) if known.any() else found
 
 
+def curvature_error(windows: TwistWindows, cell: FloatArray, length: float, stride: float) -> float:
+    """Standard deviation per axis, Å, of what a window cannot tell of a slip whose gradient changes within it.
+
+    A straight line fitted to a slip of curvature H over a width L is off by L² H / 24 in the middle. H comes from the
+    second differences of neighbouring windows; the median stands for all, so that boundaries of domains do not count.
+
+    Args:
+        cell: of the lower layer, Å. length, stride: of the windows, in one unit.
+    """
+    slips = np.where((windows.status == "ok")[:, None], windows.registry @ cell, np.nan).reshape(*windows.grid, 2)
+    if min(windows.grid) < 3:
+        return 0.0
+    around = slips[2:, 1:-1] + slips[:-2, 1:-1] + slips[1:-1, 2:] + slips[1:-1, :-2]
+    off = np.sum((around - 4 * slips[1:-1, 1:-1]) ** 2, axis=-1) * (length / stride) ** 4 / 24**2
+    off = off[np.isfinite(off)]
+    # the square of a length in two directions, each normally distributed, has a median of 2 log 2 variances
+    return float(np.sqrt(np.median(off) / (2 * np.log(2)))) if len(off) else 0.0
+
+
 def twist_domains(windows: TwistWindows) -> IntArray:
     """Domain of each window, -1 for none or for one across a boundary; numbered by size, the largest 0."""
     ok = windows.status == "ok"

@@ -12,7 +12,7 @@ from picostem.resolve.bound import MODEL_ERROR, calibrated
 from picostem.resolve.joint import draw
 from picostem.resolve.microscope import fitted_microscope
 from picostem.resolve.result import Alternative, Domain, FittedMicroscope, Interface, ResolvedLayer, SlipMap
-from picostem.resolve.twist_map import TwistWindows, local_strain, registry_at_centre, twist_domains
+from picostem.resolve.twist_map import TwistWindows, curvature_error, local_strain, registry_at_centre, twist_domains
 from picostem.resolve.twisted import Reading, Twisted, lattice_power, merged
 from picostem.structure.lattice import reduced, shortest
 from picostem.structure.moire import beat_period, moire_vectors
@@ -177,6 +177,7 @@ def twist_slip_map(
     sigma = np.hypot(windows.twist_sigma, _model_error(best, pair, window) if turned else 0.0)
     slips = windows.registry @ cell
     covariance = calibrated(windows.covariance, best.model.parts[0].wavelength)
+    covariance = covariance + np.eye(2) * curvature_error(windows, cell, window, stride) ** 2
     rows, cols = shape
     return SlipMap(
         row=(rows - 1) / 2 - windows.centres[:, 1],

@@ -111,9 +111,11 @@ class WaveModel:
         planar = upper.scaled @ steps @ lower.cell
         upper = replace(upper, cell=lower.cell, positions=np.column_stack([planar, upper.positions[:, 2]]))
         part = self.parts[below]
-        stack = StackModel.build((lower, upper), part.hk, part.orthogonal, part.optics)
+        with_mean = np.concatenate([part.hk, np.zeros((1, 2), dtype=np.int64)])
+        stack = StackModel.build((lower, upper), with_mean, part.orthogonal, part.optics)
         term = stack.with_cross_terms(self._of_stack(stack, below, above, microscope)).cross_terms[0]
         kernel = term.kernel * (self._per_area(stack) * np.exp(self._brightness(below, microscope)))
+        kernel[-1] /= 2  # where h = 0, the slow brightness of the moiré, q and -q are one wave and its conjugate
         strongest = np.abs(self.amplitudes(microscope)[0]).max()
         h, q = np.nonzero(np.abs(kernel) > WEAKEST * strongest)
         orders = np.zeros((len(h), len(self.parts), 2), dtype=np.int64)
