@@ -263,7 +263,11 @@ class TestTwist:
     def test_two_materials_are_named(self) -> None:
         said = judge_twist(microscope_with(known(MOS2, 3.0, WSE2), "log brightness 2", 0.9))
         assert said is not None
-        assert "layers of MoS2 and WSe2 with" in said
+        assert said.startswith("The layers of MoS2 and WSe2 that explain most of the image differ in brightness by a fac")
+
+    def test_two_materials_may_differ_more(self) -> None:
+        assert judge_twist(microscope_with(known(MOS2, 3.0, WSE2), "log brightness 2", 0.6)) is None
+        assert judge_twist(microscope_with(self.twisted, "log brightness 2", 0.6)) is not None
 
     def test_like_layers_on_one_lattice_are_no_twist(self) -> None:
         reading = aligned_layers(0.0, 0.02)

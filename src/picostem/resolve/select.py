@@ -28,6 +28,7 @@ LEAST_VARIANCE = -0.04  # Å², of source and vibration; atoms sharper than a pr
 MONOLAYER_EXPLAINED = 0.97  # of the Bragg power, and
 MONOLAYER_GAIN = 25.0  # reduced chi² per window that a second layer must gain where one explains so much
 UNEQUAL = 0.5  # |ln| of the layers' brightness ratio from which they are not two like layers (depth: up to 0.15)
+UNEQUAL_MATERIALS = 0.8  # the same for layers of two materials, over what is expected: heavy atoms shadow light ones
 IMPLAUSIBLE = 30.0  # chi² of the microscope's prior by which a second layer may strain the microscope
 NEARLY = 0.85  # of the Bragg power, that layers on one lattice explain of a stack with a small twist
 LEAST_POWER = 400.0  # chi² that twisted layers must explain; two lattices fitted to noise explain 100
@@ -117,13 +118,18 @@ def judge_twist(found: Twisted | None) -> str | None:
         return "No lattices of these materials were found: vacuum, another material, or too few electrons."
     fit, names = found.best.fit, found.best.model.prior.names
     brightness = [fit.placement.microscope[i] for i, name in enumerate(names) if name.startswith("log brightness")]
-    even = float(np.ptp([0.0, *brightness])) <= UNEQUAL
+    uneven = float(np.ptp([0.0, *brightness]))
     materials = " and ".join(dict.fromkeys(layer.name for layer in found.layers))
     if lattice_power(found.field, found.best) < LEAST_POWER:
         return f"No lattices of {materials} stand out of the noise: too few electrons, or no crystal in the image."
     if _one_lattice(found):
         return f"The layers of {materials} that explain most of the image lie on one lattice, and leave too much of it."
-    if even and (_mostly_explained(found) or _explained_piecewise(found) >= LEAST_TWISTED):
+    if uneven > (UNEQUAL if len(set(found.layers)) == 1 else UNEQUAL_MATERIALS):
+        return (
+            f"The layers of {materials} that explain most of the image differ in brightness by a factor of "
+            f"{np.exp(uneven):.1f}: another material, or more layers."
+        )
+    if _mostly_explained(found) or _explained_piecewise(found) >= LEAST_TWISTED:
         return None
     return (
         f"{len(found.layers)} layers of {materials} with lattices of their own explain only {found.explained:.1%} of "
