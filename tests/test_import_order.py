@@ -16,9 +16,10 @@ import picostem
 
 ROOT = Path(picostem.__file__).parent
 RANKS = (
-    {"errors", "version", "physics", "image"},
+    {"errors", "version", "physics", "image", "checkpoint"},
     {"files", "structure"},
     {"simulate"},
+    {"style"},
     {"resolve"},
     {"report"},
     {"pipeline"},

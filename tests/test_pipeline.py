@@ -22,7 +22,7 @@ from picostem.physics import DEGREE
 from picostem.pipeline import resolve, resolve_with
 from picostem.resolve.result import Result
 from picostem.resolve.settings import Settings
-from picostem.simulate import AcquisitionSettings, simulate_periodic, simulate_stack
+from picostem.simulate import AcquisitionSettings, Microscope, simulate_periodic, simulate_stack
 from picostem.structure import Monolayer, SlipEquivalence, Stack, image_from_crystal, load_monolayer
 from picostem.structure.equivalence import trilayer_distance, twist_distance
 from picostem.structure.lattice import shortest
@@ -248,6 +248,28 @@ def test_oblong_pixels() -> None:
     x, y = (slip_map.col - (data.shape[1] - 1) / 2) * size[1], ((data.shape[0] - 1) / 2 - slip_map.row) * size[0]
     # the pixel size by the lattice is right to 1e-3 of 20 Å; resampling rounds to whole pixels
     np.testing.assert_allclose(slip_map.position, np.stack([x, y], axis=1), atol=0.1)
+
+
+def test_layers_that_scatter_independently() -> None:
+    """At 60 kV what layers do together is 8 % of the strongest harmonic; it is not in a linear model's image."""
+    slip = np.array([0.5, 0.25])
+    lab = {"voltage_kV": 60.0, "semiangle_mrad": 31.5, "detector_mrad": (49.5, 150.0)}
+    image, _ = simulate_stack(
+        Stack.bilayer(MOS2, slip),
+        Microscope.from_lab_units(**lab, source_fwhm_A=0.7),
+        AcquisitionSettings(dose=1e6),
+        (336, 336),
+        PIXEL_SIZE,
+        np.random.default_rng(8),
+    )
+    alone, together = (
+        resolve(image.data, "MoS2", layers="2", scattering=scattering, pixel_size_A=PIXEL_SIZE, **lab)
+        for scattering in ("independent", "full")
+    )
+    (found,) = alone.interfaces
+    assert SlipEquivalence(MOS2).distance(found.slip, slip) < 3 * found.slip_bound
+    assert alone.quality is not None and together.quality is not None
+    assert together.quality.chi2_reduced > 1.3 * alone.quality.chi2_reduced
 
 
 class TestHypotheses:

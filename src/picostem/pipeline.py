@@ -82,7 +82,7 @@ def resolve(
         material: a built-in name (see `picostem.material_names`), a CIF, POSCAR or xyz file, or two of them: MoS2/WSe2.
         progress: called with the stage's name, the windows done and all of them.
         options: the other fields of `Settings`: pixel_size_A, voltage_kV, semiangle_mrad, detector_mrad, window_nm,
-            stride_nm, layers.
+            stride_nm, layers, scattering.
 
     Raises:
         UsageError: unknown material or option, numbers out of range.

@@ -64,6 +64,20 @@ def test_simulated_image_has_the_truth_asked_for(picostem: Run) -> None:
     assert 0 < missing["metal"] + missing["chalcogen"] < 0.4  # 10 % of each, of some 100 atoms
 
 
+def test_an_infinite_dose_simulates_without_noise(picostem: Run) -> None:
+    images = []
+    for name, seed in (("a", "1"), ("b", "2")):
+        ended = picostem("simulate", "ReS2", "--dose", "inf", "--size", "64", "--seed", seed, "--out", f"{name}.tif")
+        assert ended.code == 0
+        images.append(read_image(f"{name}.tif").data)
+    np.testing.assert_array_equal(*images)
+    acquisition = json.loads(Path("a.json").read_text("utf-8"))["acquisition"]
+    assert acquisition["dose_e_per_A2"] is None
+    assert acquisition["noise"].startswith("none")
+    assert images[0].mean() == pytest.approx(acquisition["mean_detected_fraction"], rel=1e-5)  # single precision
+    assert "Infinity" not in Path("a.json").read_text("utf-8")  # which JSON has not
+
+
 def test_fractional_slip_and_default_name(picostem: Run) -> None:
     picostem("simulate", "res2", "--slip-frac", "0.5", "0", "--size", "40")
     truth = json.loads(Path("ReS2_simulated.json").read_text("utf-8"))

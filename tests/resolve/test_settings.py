@@ -32,6 +32,7 @@ FILE = Acquisition(voltage_eV=80e3, semiangle=0.03, detector_inner=0.06, detecto
         ("stride_nm", 0.0, "--stride is 0"),
         ("layers", "4", "auto, 1, 2 or 3"),
         ("layers", 2, "--layers is 2"),
+        ("scattering", "linear", "full or independent"),
     ],
 )
 def test_numbers_out_of_range_are_refused_by_name(option: str, value: Any, said: str) -> None:

@@ -120,6 +120,16 @@ def test_the_clean_image_is_large_enough_for_the_scan() -> None:
             assert np.abs(y).max() * oversampling < (rows - 1) / 2 - 3
 
 
+def test_an_infinite_dose_leaves_no_noise() -> None:
+    clean = np.asarray(rng(3).random((9, 11)), dtype=np.float32)
+    settings = AcquisitionSettings(dose=np.inf, gain=-2.0, offset=5.0)
+    assert settings.is_noise_free
+    np.testing.assert_array_equal(acquire(clean, (9, 11), 0.2, settings, rng()), 5 - 2 * clean)
+    loud = acquire(clean, (9, 11), 0.2, replace(QUIET, dose=1e14), rng()) / (1e14 * 0.04)
+    # Poisson: a relative error of 1/sqrt(4e12 clean), the darkest pixel some 1e-3; float32 leaves 1e-7.
+    np.testing.assert_allclose(loud, clean, rtol=1e-4)
+
+
 def test_a_clean_image_that_is_too_small_is_refused() -> None:
     with pytest.raises(UsageError, match="clean_shape"):
         acquire(FLAT, FLAT.shape, 0.2, replace(QUIET, drift=DRIFT), rng())
@@ -152,6 +162,7 @@ def test_smooth_field_spans_zero_to_one() -> None:
         ({"jitter_memory": 1.0}, "jitter_memory"),
         ({"gain": 0.0}, "gain"),
         ({"offset": np.nan}, "offset"),
+        ({"dose": np.inf, "read_noise": 0.1}, "read noise is in counts"),
         ({"contamination_length": 0.0}, "contamination_length"),
         ({"drift": ((1.0, 1.0), (1.0, 1.0))}, "drift"),
         ({"drift": ((1.0, 0.0),)}, "drift"),

@@ -79,6 +79,36 @@ def speed(
     _deliver(bench.as_dict(figures), [bench.table(figures)], json, markdown)
 
 
+@app.command("style")
+def style(
+    weights: Annotated[str, typer.Option(metavar="NAME", help="A shipped style, or the folder of one.")],
+    experiment: Annotated[
+        list[Path], typer.Option(metavar="IMAGE", help="Experimental image, scored in its own style; may be repeated.")
+    ],
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="IMAGE", help="Scored in the style of the first experiment; may be repeated."),
+    ] = None,
+    material: Annotated[str | None, typer.Option(metavar="NAME", help="Of the images; default: the style's.")] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(metavar="Å", help="Of the images; default: the file's, else found from the lattice.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=0, metavar="N", help="Slips to style and resolve; 0 leaves it out.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of slips, noise and patches.")] = 0,
+    json: Json = None,
+    markdown: Markdown = False,
+) -> None:
+    """Score a style: likeness to experiments on the same content, and whether slips and atoms stay where they are."""
+    from picostem.bench import style as bench
+    from picostem.cli.watch import watch
+
+    experiments = bench.read_experiments(experiment, held_out or [], material, pixel_size)
+    with watch() as progress:
+        report = bench.measure(weights, experiments, count=count, seed=seed, progress=progress.begin)
+        progress.pause()
+    _deliver(report.as_dict(), report.tables(), json, markdown)
+
+
 def _deliver(document: dict[str, Any], tables: list[Table], json: str | None, markdown: bool) -> None:
     """Print the tables; write the JSON, and then the tables only if standard output is free."""
     if json is not None:

@@ -43,6 +43,10 @@ def resolve(
     ] = None,
     window: Annotated[float, typer.Option(metavar="nm", help="Side of the windows of the slip or twist map.")] = 2.0,
     stride: Annotated[float, typer.Option(metavar="nm", help="Distance between the windows' centres.")] = 1.0,
+    scattering: Annotated[
+        Literal["full", "independent"],
+        typer.Option(help="independent: the image was made by a linear model, as `picostem simulate` does by default."),
+    ] = "full",
     layers: Annotated[
         Literal["auto", "1", "2", "3"], typer.Option(help="Number of layers, or auto to let the image decide.")
     ] = "auto",
@@ -82,6 +86,7 @@ def resolve(
         window_nm=window,
         stride_nm=stride,
         layers=layers,
+        scattering=scattering,
     )
     load_materials(material)  # said once, not for every file
     if frame is not None and frame < 0:

@@ -48,7 +48,9 @@ def simulate(
     astigmatism: Annotated[Pair, typer.Option(metavar="Å DEG", help="C12 and its angle.")] = (0.0, 0.0),
     coma: Annotated[Pair, typer.Option(metavar="Å DEG", help="C21 and its angle.")] = (0.0, 0.0),
     source_fwhm: Annotated[float, typer.Option(metavar="Å", help="Width of the source at the specimen.")] = 0.6,
-    dose: Annotated[float, typer.Option(metavar="N", help="Electrons per Å².")] = 2.6e4,
+    dose: Annotated[
+        float, typer.Option(metavar="N", help="Electrons per Å²; inf for no noise, as styles want it.")
+    ] = 2.6e4,
     read_noise: Annotated[float, typer.Option(metavar="N", help="Of the detector, counts.")] = 0.0,
     jitter: Annotated[float, typer.Option(metavar="PX", help="Along the fast scan axis, rms pixels.")] = 0.0,
     vacancies: Annotated[float, typer.Option(metavar="SHARE", help="Share of the atoms that is missing.")] = 0.0,

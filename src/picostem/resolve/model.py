@@ -81,6 +81,7 @@ class Optics:
         inner, outer: detector half angles, rad.
         source: where the voltage and the semiangle came from.
         detector_known: whether the detector angles are more than a guess.
+        together: whether layers scatter together; False for images that a linear model made.
     """
 
     voltage_eV: float
@@ -90,6 +91,7 @@ class Optics:
     outer: float
     source: OpticsSource
     detector_known: bool = True
+    together: bool = True
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,9 @@ class StackModel:
         return StackModel.build(layers, self.hk, self.orthogonal, self.optics)
 
     def with_cross_terms(self, microscope: FloatArray) -> StackModel:
-        """The model with what pairs of layers do together, frozen at these microscope parameters."""
+        """The model with what pairs of layers do together, if they do, frozen at these microscope parameters."""
+        if not self.optics.together:
+            return self
         pairs = [(lower, upper) for upper in range(1, self.layer_count) for lower in range(upper)]
         return replace(self, cross_terms=tuple(self._cross_term(microscope, *pair) for pair in pairs))
 

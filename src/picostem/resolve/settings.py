@@ -12,6 +12,7 @@ from picostem.physics import KV, MRAD, NM
 from picostem.resolve.model import Optics, OpticsSource
 
 LayerCount = Literal["auto", "1", "2", "3"]
+Scattering = Literal["full", "independent"]
 
 # What aberration-corrected microscopes that image 2D crystals use: voltage (kV) and semiangle (mrad). The first one is
 # assumed while the lattice is looked for; the fit then decides between them.
@@ -31,6 +32,8 @@ class Settings:
         detector_mrad: inner and outer half angle; None takes the file's, or tries what is usual.
         window_nm, stride_nm: of the map's windows.
         layers: how many layers there are, or "auto" to let the image decide.
+        scattering: "full", or "independent" for images that a linear model made, where no layer changes the beam that
+            the next one meets.
 
     Raises:
         UsageError: for numbers out of range.
@@ -44,6 +47,7 @@ class Settings:
     window_nm: float = 2.0
     stride_nm: float = 1.0
     layers: LayerCount = "auto"
+    scattering: Scattering = "full"
 
     def __post_init__(self) -> None:
         for name, low, high, what in (
@@ -59,6 +63,8 @@ class Settings:
                 raise UsageError(f"{option} is {value:g}; expected {low:g} to {high:g} ({what})")
         if self.layers not in get_args(LayerCount):
             raise UsageError(f"--layers is {self.layers!r}; expected auto, 1, 2 or 3")
+        if self.scattering not in get_args(Scattering):
+            raise UsageError(f"--scattering is {self.scattering!r}; expected full or independent")
 
     @property
     def window(self) -> float:
@@ -82,7 +88,8 @@ class Settings:
             inner, outer = self._detector(acquisition, a)
             known = bool(voltage and semiangle)
             source: OpticsSource = "fitted" if not known else "user" if given else "file"
-            optics = Optics(v, a, sigma, inner, outer, source, self.knows_detector(acquisition))
+            together = self.scattering == "full"
+            optics = Optics(v, a, sigma, inner, outer, source, self.knows_detector(acquisition), together)
             if not any(optics.voltage_eV == other.voltage_eV for other in found):
                 found.append(optics)
         return tuple(found)

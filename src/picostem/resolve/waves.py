@@ -104,6 +104,8 @@ class WaveModel:
         Args:
             lattices: of the layers in the image. microscope: to compute it for, in the order of the prior.
         """
+        if not self.parts[0].optics.together:
+            return self
         below, above = np.argsort([part.heights[0] for part in self.parts]).tolist()
         first, second = lattices[self.lattice_of[below]], lattices[self.lattice_of[above]]
         steps = np.rint(second.rows @ np.linalg.inv(first.rows))

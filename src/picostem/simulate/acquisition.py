@@ -33,7 +33,7 @@ class AcquisitionSettings:
     """How an image is recorded; lengths of scan noise are in pixels, as it comes from the scan electronics.
 
     Attributes:
-        dose: electrons per Å².
+        dose: electrons per Å²; infinite for an image without noise, gain * detected fraction of the beam + offset.
         read_noise: standard deviation of the detector's noise, in counts (detected electrons).
         gain, offset: image = gain * counts + offset.
         jitter: rms displacement along the fast axis, pixels; each pixel remembers `jitter_memory` of the one before.
@@ -45,7 +45,8 @@ class AcquisitionSettings:
         contamination_length: Å over which that background varies.
 
     Raises:
-        UsageError: for negative or non-finite numbers, or a singular drift matrix.
+        UsageError: for negative or non-finite numbers, counts of read noise beside an infinite dose, or a singular
+            drift matrix.
     """
 
     dose: float = 2.6e4
@@ -64,14 +65,21 @@ class AcquisitionSettings:
         widths = (self.read_noise, self.jitter, self.line_offset, self.line_jitter, self.contamination)
         if not all(math.isfinite(value) and value >= 0 for value in widths):
             raise UsageError(f"noise and contamination must be finite and not negative, got {self}")
-        if not (math.isfinite(self.dose) and self.dose > 0 and self.contamination_length > 0):
+        if not (self.dose > 0 and self.contamination_length > 0):
             raise UsageError(f"dose and contamination_length must be positive, got {self}")
+        if self.is_noise_free and self.read_noise:
+            raise UsageError("read noise is in counts, and an infinite dose has none: give a dose, or no read noise")
         if not (math.isfinite(self.gain) and self.gain != 0 and math.isfinite(self.offset)):
             raise UsageError(f"gain and offset must be finite and gain not zero, got {self}")
         if not 0 <= self.jitter_memory < 1:
             raise UsageError(f"jitter_memory must be at least 0 and below 1, got {self.jitter_memory}")
         if np.shape(self.drift) != (2, 2) or not abs(np.linalg.det(self.drift)) > 1e-3:
             raise UsageError(f"the drift matrix must be 2 x 2 and invertible, got {self.drift}")
+
+    @property
+    def is_noise_free(self) -> bool:
+        """Whether the image is the detected fraction itself: an infinite dose, nothing counted."""
+        return math.isinf(self.dose)
 
     @property
     def is_distorted(self) -> bool:
@@ -125,6 +133,8 @@ def acquire(
     if settings.contamination:
         field = smooth_field(shape, settings.contamination_length / pixel_size, background_rng)
         seen = seen + settings.contamination * seen.mean() * field
+    if settings.is_noise_free:
+        return np.asarray(settings.gain * seen + settings.offset, dtype=np.float32)
     electrons = settings.dose * pixel_size**2
     counts = counting_rng.poisson(np.clip(seen, 0, None).astype(np.float64) * electrons)
     noise = settings.read_noise * counting_rng.standard_normal(shape)

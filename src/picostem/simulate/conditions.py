@@ -33,16 +33,24 @@ def microscope_truth(m: Microscope) -> dict[str, Any]:
 
 
 def acquisition_truth(settings: AcquisitionSettings, image: Image) -> dict[str, Any]:
-    """How an image was recorded, as plain values; the image needs a pixel size."""
+    """How an image was recorded, as plain values, None for counts that an infinite dose has not.
+
+    The image needs a pixel size.
+    """
     drift = np.asarray(settings.drift)
     assert image.pixel_size is not None
     electrons = settings.dose * image.pixel_size[0] * image.pixel_size[1]
     counts = (image.data.mean(dtype=np.float64) - settings.offset) / settings.gain
-    return {
+    counted: dict[str, Any] = {
         "dose_e_per_A2": settings.dose,
         "electrons_per_pixel": electrons,
         "mean_detected_counts_per_pixel": float(counts),
         "noise": "Poisson counts + Gaussian read noise; image = gain*(counts+read*N(0,1))+offset",
+    }
+    if settings.is_noise_free:
+        counted = dict.fromkeys(counted) | {"noise": "none; image = gain*detected fraction of the beam+offset"}
+    return {
+        **counted,
         "gain": settings.gain,
         "offset": settings.offset,
         "read_noise_counts": settings.read_noise,

@@ -1,0 +1,204 @@
+"""Training of a style network: one loop, which can be stopped and taken up again."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from picostem.errors import DataError, UsageError
+from picostem.style.augment import augment
+from picostem.style.network import SHRINK, StyleNetwork
+from picostem.style.picture import Picture
+from picostem.style.presets import Preset
+from picostem.style.showcase import showcase, write_montage
+from picostem.style.state import History, Training, fingerprint, read_state, start, write_state
+from picostem.style.step import Losses, content_loss, domain_losses, imagine, network_losses, sum_of, weighted
+
+Progress = Callable[[int, int, dict[str, float]], object]
+
+CHECKPOINT, HISTORY, SAMPLES = "checkpoint.safetensors", "training.jsonl", "samples"
+
+MINUTES = 3.0
+"""Between two checkpoints."""
+
+CALIBRATED = 0.01
+"""Relative; pictures at another pixel size than the preset's are refused."""
+
+WARM_UP = 10.0
+"""Steps after which the mean of the network forgets its start at the latest."""
+
+
+def train(
+    simulated: Sequence[Picture],
+    experimental: Sequence[Picture],
+    preset: Preset,
+    folder: Path,
+    *,
+    seed: int,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+    resume: bool = True,
+    samples_every: int = 500,
+) -> StyleNetwork:
+    """Learn how experimental pictures look from a few of them and simulations of the same material.
+
+    Writes into the folder: checkpoint.safetensors, every few minutes, at the end and on an interrupt, from which the
+    next call goes on to exactly what would have come without the interruption; training.jsonl, the losses of each
+    step; samples/NUMBER.png, what the network makes of a few patches.
+
+    Args:
+        simulated, experimental: pictures at the preset's pixel size.
+        device: "auto" takes a graphics processor where there is one.
+        threads: of the processor; None leaves them as they are set.
+        progress: called after each step with its number, how many there are, and the losses.
+        resume: go on from the folder's checkpoint; False starts anew.
+        samples_every: steps; 0 writes none.
+
+    Returns:
+        the mean of the network over its last steps, as the preset says.
+
+    Raises:
+        UsageError: no pictures, or a checkpoint of another training.
+        DataError: pictures that are too small or of another pixel size, or losses that are not finite.
+    """
+    _check(simulated, experimental, preset)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    steps = preset.total_steps(len(simulated), len(experimental))
+    pictures = fingerprint(simulated, experimental)
+    identity = {"preset": preset.as_dict(), "steps": steps, "seed": seed, "pictures": pictures}
+    path = folder / CHECKPOINT
+    training = start(preset, seed, device)
+    if resume and path.exists():
+        read_state(training, path, identity)
+    history = History(folder / HISTORY, training.step)
+    saved = time.monotonic()
+    with contextlib.closing(history), interrupts() as interrupted:
+        while training.step < steps and not interrupted():
+            losses = one_step(training, simulated, experimental, steps)
+            history.add(training.step, losses)
+            if samples_every and (training.step % samples_every == 0 or training.step == steps):
+                shown = showcase(training.mean, preset, simulated, experimental)
+                write_montage(shown, folder / SAMPLES / f"{training.step:06}.png")
+            if time.monotonic() - saved > 60 * MINUTES:
+                history.flush()
+                write_state(training, path, identity)
+                saved = time.monotonic()
+            if progress is not None:
+                progress(training.step, steps, losses)
+        history.flush()
+        write_state(training, path, identity)
+    return training.mean
+
+
+def one_step(
+    training: Training, simulated: Sequence[Picture], experimental: Sequence[Picture], steps: int
+) -> dict[str, float]:
+    """Draw patches and train all parts on them once; returns the losses, unweighted.
+
+    Raises:
+        DataError: losses that are not finite.
+    """
+    preset, judges = training.preset, training.judges
+    _set_rates(training, steps)
+    x, y = (_batch(training, pictures) for pictures in (simulated, experimental))
+    made_x, made_y = imagine(training.network, x, y, training.generator)
+
+    judged = domain_losses(made_x, made_y, judges, preset.weights, preset.adversarial)
+    _descend(training.optimisers["domains"], sum_of(iter(judged.values())))
+    if preset.weights.content_adversarial and training.step % preset.content_every == 0:
+        judged["judge_content"] = content_loss(made_x, made_y, judges)
+        _descend(training.optimisers["content"], judged["judge_content"])
+
+    terms = network_losses(made_x, made_y, judges, preset.weights, preset.adversarial)
+    _descend(training.optimisers["network"], weighted(terms, preset.weights))
+    training.step += 1
+    _follow(training)
+    return _finite({**terms, **judged}, training.step)
+
+
+def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad()
+    torch.autograd.backward(loss)
+    optimiser.step()
+
+
+def _set_rates(training: Training, steps: int) -> None:
+    share = training.preset.rate(training.step, steps)
+    for optimiser in training.optimisers.values():
+        for group in optimiser.param_groups:
+            group["lr"] = group["full_rate"] * share
+
+
+def _batch(training: Training, pictures: Sequence[Picture]) -> Tensor:
+    """Random patches of random pictures, (batch, 1, patch, patch)."""
+    preset, rng = training.preset, training.rng
+    chosen = rng.integers(len(pictures), size=preset.batch)
+    patches = np.stack([augment(pictures[index], preset.augment, rng).data for index in chosen])
+    return torch.from_numpy(patches)[:, None].to(training.device, memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _follow(training: Training) -> None:
+    """Bring the mean network nearer to the present one; quickly at first, when there is little to remember."""
+    stays = min(training.preset.averaged, training.step / (WARM_UP + training.step))
+    for mean, now in zip(training.mean.parameters(), training.network.parameters(), strict=True):
+        mean.lerp_(now, 1 - stays)
+
+
+def _finite(losses: Losses, step: int) -> dict[str, float]:
+    values = {name: float(loss.detach()) for name, loss in losses.items()}
+    wrong = sorted(name for name, value in values.items() if not math.isfinite(value))
+    if wrong:
+        raise DataError(f"the training diverged at step {step} ({', '.join(wrong)}): take another seed or a lower rate")
+    return values
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Let an interrupt wait until the step is done, so that what is saved is whole; it is raised when the block ends.
+
+    A second one is raised at once. Elsewhere than in the main thread there are none.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def remember(number: int, frame: object) -> None:
+        came.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield came.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came.is_set():
+        raise KeyboardInterrupt
+
+
+def _check(simulated: Sequence[Picture], experimental: Sequence[Picture], preset: Preset) -> None:
+    if not simulated or not experimental:
+        raise UsageError(
+            f"training needs pictures of both kinds; got {len(simulated)} simulated, {len(experimental)} experimental"
+        )
+    if preset.augment.patch % SHRINK:
+        raise UsageError(f"the side of a patch is a multiple of {SHRINK} pixels, got {preset.augment.patch}")
+    for picture in (*simulated, *experimental):
+        if abs(picture.pixel_size / preset.pixel_size - 1) > CALIBRATED:
+            raise DataError(
+                f"{picture.name} has {picture.pixel_size:.4g} Å per pixel, preset {preset.name} takes "
+                f"{preset.pixel_size:.4g} Å: prepare it with that pixel size"
+            )

@@ -1,0 +1,193 @@
+"""The style network: shapes, what is shared, grain, styles, shifts, and how far a pixel sees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from picostem.errors import DataError, UsageError
+
+pytest.importorskip("torch")
+
+import torch
+
+from picostem.style.discriminator import SCALES
+from picostem.style.network import SHRINK, NetworkConfig, receptive_field
+from tests.style.made_network import PUBLISHED, SMALL, made, noise, pictures
+
+SKIP = replace(SMALL, skip=True)
+
+ROUNDING = 1e-5
+"""Absolute; greys are of order 1, single precision has 1e-7, and sums are of some hundred terms in other order."""
+
+
+@pytest.mark.parametrize(
+    "config", [SMALL, PUBLISHED, replace(SMALL, attribute=0), SKIP], ids=["small", "paper", "one", "skip"]
+)
+@pytest.mark.parametrize("shape", [(32, 32), (32, 48)])
+def test_shapes(config: NetworkConfig, shape: tuple[int, int]) -> None:
+    network, judges = made(config)
+    picture = torch.rand(2, 1, *shape)
+    content = network.content_x(picture)
+    channels = 4 * config.base + (SHRINK**2 if config.skip else 0)
+    assert content.shape == network.content_y(picture).shape == (2, channels, shape[0] // SHRINK, shape[1] // SHRINK)
+    mean, log_variance = network.attribute_y(picture)
+    assert mean.shape == log_variance.shape == (2, config.attribute)
+    assert network.generate_y(content, mean).shape == picture.shape
+    assert network.generate_x(content, mean).shape == picture.shape
+    assert len(judges.y(picture)) == SCALES
+    assert judges.content(content).shape == (2, 1)
+
+
+def test_translation_is_content_then_generation() -> None:
+    network, _ = made()
+    x, style = pictures(1), torch.ones(2, 3)
+    n = noise(x)
+    assert torch.equal(network.translate(x, style, n), network.generate_y(network.content_x(x), style, n))
+
+
+def test_last_content_block_and_first_generator_block_are_shared() -> None:
+    network, _ = made()
+    assert network.content_x.shared is network.content_y.shared
+    assert network.generate_x.shared is network.generate_y.shared
+    assert network.content_x.shared is not network.generate_x.shared
+    own = [p for part in ("content_x", "content_y") for p in getattr(network, part).own.parameters()]
+    assert len({id(p) for p in own}) == len(own)
+
+
+def test_published_output_stays_between_black_and_white() -> None:
+    network, _ = made(PUBLISHED)
+    with torch.no_grad():
+        network.generate_y.last.weight.mul_(30)
+        image = network.translate(pictures(1), torch.zeros(2, 8))
+    assert 0 <= image.min() < 0.1
+    assert 0.9 < image.max() <= 1
+
+
+def test_no_noise_is_exactly_no_grain() -> None:
+    network, _ = made()
+    x, style = pictures(1), torch.randn(2, 3)
+    clean = network.translate(x, style)
+    assert torch.equal(network.translate(x, style, torch.zeros_like(x)), clean)
+    assert not torch.equal(network.translate(x, style, noise(x)), clean)
+
+
+def test_grain_is_linear_in_the_noise() -> None:
+    """So its mean over all noise is 0, and the expected image is the one without grain."""
+    network, _ = made()
+    x, style = pictures(1), torch.randn(2, 3)
+    n, m = noise(x, 1), noise(x, 2)
+    clean = network.translate(x, style)
+    grain = [network.translate(x, style, each) - clean for each in (n, m, 2 * n - 3 * m)]
+    torch.testing.assert_close(grain[2], 2 * grain[0] - 3 * grain[1], atol=ROUNDING, rtol=0)
+
+
+def test_skip_is_a_linear_filter_of_the_simulation() -> None:
+    """With the convolutional part at 0 the image is affine in the picture; fresh, it is the picture but for greys."""
+    network, _ = made(SKIP)
+    x, other, style = pictures(1), pictures(2), torch.full((2, 3), 0.5)
+    with torch.no_grad():
+        network.generate_y.last.weight.zero_()
+        a, b = network.translate(x, style), network.translate(other, style)
+        between = network.translate((x + other) / 2, style)
+    torch.testing.assert_close(between, (a + b) / 2, atol=ROUNDING, rtol=0)
+    alike = torch.corrcoef(torch.stack([a[0].ravel(), x[0].ravel()]))[0, 1]
+    assert alike > 1 - ROUNDING
+
+
+def test_skip_takes_no_pixel_of_an_experiment_as_it_is() -> None:
+    """Its noise would come along: the picture in its content is estimated from the features."""
+    network, _ = made(SKIP)
+    picture = pictures(1)
+    x, y = (encode(picture)[:, SKIP.features :] for encode in (network.content_x, network.content_y))
+    assert torch.equal(torch.nn.functional.pixel_shuffle(x, SHRINK), picture)
+    assert not torch.allclose(x, y, atol=0.1)
+
+
+def test_grain_depends_on_image_and_style() -> None:
+    grain = made()[0].generate_y.grain
+    assert grain is not None
+    n, style = noise(pictures(1)), torch.zeros(2, 3)
+    dark, bright = torch.zeros_like(n), torch.ones_like(n)
+    assert not torch.allclose(grain(dark, style, n), grain(bright, style, n), atol=1e-3)
+    assert not torch.allclose(grain(bright, style + 2, n), grain(bright, style, n), atol=1e-3)
+
+
+def test_published_network_takes_no_noise() -> None:
+    network, _ = made(PUBLISHED)
+    x, style = pictures(1), torch.zeros(2, 8)
+    assert torch.equal(network.translate(x, style, noise(x)), network.translate(x, style))
+
+
+@pytest.mark.parametrize("config", [SMALL, PUBLISHED], ids=["cpu", "paper"])
+def test_style_changes_the_image(config: NetworkConfig) -> None:
+    """Also with instance norms, which take a constant away that comes before them."""
+    network, _ = made(config)
+    content = network.content_x(pictures(1))
+    styles = torch.zeros(2, config.attribute), torch.full((2, config.attribute), 2.0)
+    a, b = (network.generate_y(content, style) for style in styles)
+    assert (a - b).abs().mean() > 1e-3  # two decades above rounding
+
+
+def test_a_network_without_styles() -> None:
+    network, _ = made(replace(SMALL, attribute=0))
+    x, nothing = pictures(1), torch.zeros(2, 0)
+    assert torch.isfinite(network.translate(x, nothing, noise(x))).all()
+    assert not any("maps" in name or "head" in name for name, _ in network.named_parameters())
+
+
+def test_shifted_by_one_content_pixel_the_image_is_the_same_but_shifted() -> None:
+    network, _ = made()
+    x, style = pictures(1, batch=1, side=192), torch.zeros(1, 3)
+    with torch.no_grad():
+        image = network.translate(x, style)
+        moved = network.translate(torch.roll(x, (SHRINK, 2 * SHRINK), (2, 3)), style)
+    reach = receptive_field(SMALL) + 2 * SHRINK
+    expected = torch.roll(image, (SHRINK, 2 * SHRINK), (2, 3))
+    inside = (..., slice(reach, -reach), slice(reach, -reach))
+    torch.testing.assert_close(moved[inside], expected[inside], atol=ROUNDING, rtol=0)
+
+
+@pytest.mark.parametrize(("residual", "skip"), [(0, False), (0, True), (1, False)])
+def test_no_pixel_sees_further_than_the_receptive_field(residual: int, skip: bool) -> None:
+    config = replace(SMALL, residual=residual, skip=skip)
+    network, _ = made(config)
+    reach = receptive_field(config)
+    side = 4 * (reach // 2 + 4)
+    x = pictures(1, 1, side).requires_grad_()
+    n = noise(x)
+    furthest = 0
+    for centre in range(side // 2, side // 2 + SHRINK):  # the four places that a pixel can have in one of content
+        image = network.translate(x, torch.zeros(1, 3), n)
+        (gradient,) = torch.autograd.grad(image[0, 0, centre, centre], x)
+        rows = gradient[0, 0].abs().sum(dim=1).nonzero()
+        furthest = max(furthest, int((rows - centre).abs().max()))
+    assert reach - SHRINK <= furthest <= reach  # not less, or tiles would overlap more than they must
+
+
+def test_with_instance_norms_all_is_seen() -> None:
+    with pytest.raises(UsageError, match="no receptive field"):
+        receptive_field(PUBLISHED)
+
+
+def test_config_round_trip_and_unknown_names() -> None:
+    values = SMALL.as_dict()
+    assert NetworkConfig.from_dict(values) == SMALL
+    with pytest.raises(DataError, match="wings"):
+        NetworkConfig.from_dict(values | {"wings": 2})
+    with pytest.raises(DataError, match="base"):
+        NetworkConfig.from_dict({name: value for name, value in values.items() if name != "base"})
+
+
+def test_spectral_norm_bounds_the_judges() -> None:
+    """Each convolution, as a matrix, has norm 1 once the power iteration has settled; it has not without."""
+    picture, norms = pictures(1), []
+    for spectral in (True, False):
+        _, judges = made(replace(SMALL, spectral=spectral))
+        for _ in range(50):
+            judges.y(picture)
+        weight = next(each for each in judges.y.modules() if isinstance(each, torch.nn.Conv2d)).weight
+        norms.append(float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2)))
+    assert norms[0] == pytest.approx(1, abs=1e-3)  # of a 4 × 9 matrix; the iteration's error falls by 2 and more a step
+    assert abs(norms[1] - 1) > 0.05
