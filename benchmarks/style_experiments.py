@@ -1,4 +1,4 @@
-"""Make multislice images that stand for experiments, to learn a style from: one microscope and one session for each set.
+"""Make multislice images that stand for experiments, to learn a style from: one microscope, one session for each set.
 
     python benchmarks/style_experiments.py FOLDER [--seed 20261207]
 

@@ -47,7 +47,7 @@ def test_every_import_is_declared_and_every_dependency_imported(project: dict[st
     core = names(project["dependencies"])
     extras = project["optional-dependencies"]
     assert isinstance(extras, dict)
-    optional = names(extras["sim"]) | names(extras["hyperspy"])
+    optional = names(extras["sim"]) | names(extras["train"]) | names(extras["hyperspy"])
     imported = distributions_imported()
     assert imported <= core | optional
     assert core - INDIRECT <= imported

@@ -1,18 +1,28 @@
-"""A style made by hand, whose generator is a straight line with noise: what it does to an image is known."""
+"""A style made by hand, whose generator is a straight line with noise, so that what it does is known; and an image."""
 
 from __future__ import annotations
 
+import functools
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from picostem.bench.style_content import resolved
+from picostem.image import Image
+from picostem.resolve.result import Result
+from picostem.simulate import AcquisitionSettings, simulate_stack
+from picostem.structure import Stack, load_monolayer
 from picostem.style.card import FORMAT, StyleCard
+from picostem.style.pool import PUBLISHED_MICROSCOPE
 
 GAIN, OFFSET = 0.6, 0.15
 """Of the greys of a styled image, over those of its content."""
+
+PX = 0.12
+DOSE = AcquisitionSettings(dose=3e4)
 
 
 def write_style(folder: Path, noise: float, pixel_size: float = 0.12) -> Path:
@@ -54,3 +64,17 @@ def write_style(folder: Path, noise: float, pixel_size: float = 0.12) -> Path:
     text = json.dumps({"format": FORMAT} | asdict(card))
     (folder / "style.json").write_text(text, "utf-8")
     return folder
+
+
+def micrograph(mirrored: bool = False, seed: int = 0) -> tuple[Image, dict[str, object]]:
+    """A bilayer of ReS2 as the published microscope would record it, 31 Å wide."""
+    stack = Stack.bilayer(load_monolayer("ReS2"), (1.2, 1.9))
+    rng = np.random.default_rng(seed)
+    frame = {"rotation": 0.7, "mirrored": mirrored, "origin": (0.4, -0.9)}
+    return simulate_stack(stack, PUBLISHED_MICROSCOPE, DOSE, (256, 260), PX, rng, **frame)  # type: ignore[arg-type]
+
+
+@functools.cache
+def shot() -> Result:
+    """What is found in the micrograph, named so."""
+    return resolved(replace(micrograph()[0], name="shot"), "ReS2")

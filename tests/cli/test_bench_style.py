@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.bench.made_style import write_style
 from tests.cli.conftest import Run
 
 
+@pytest.mark.usefixtures("instant")
 def test_likeness_and_held_out_image_are_printed(picostem: Run, image_file: Path, tmp_path: Path) -> None:
     style, out = write_style(tmp_path / "straight", 0.05), tmp_path / "figures.json"
     asked = ("bench", "style", "--weights", style, "--experiment", image_file, "--held-out", image_file, "--count", "0")

@@ -68,8 +68,9 @@ def turn_between(one: FloatArray, other: FloatArray) -> float:
 
 def off_truth(pair: Pair, truth: tuple[Lattice, ...]) -> tuple[float, float]:
     """Largest error of a basis vector of both lattices, as a share of it, and of the angle between them, rad."""
-    bases = [basis_of(found, true) for found, true in zip(pair.lattices, truth, strict=True)]
-    if bases[0] is None or bases[1] is None:
+    found = [basis_of(lattice, true) for lattice, true in zip(pair.lattices, truth, strict=True)]
+    bases = [basis for basis in found if basis is not None]
+    if len(bases) < len(found):
         return np.inf, np.inf
     errors = [
         np.linalg.norm(basis - true.rows, axis=1) / np.linalg.norm(true.rows, axis=1)

@@ -263,7 +263,7 @@ class TestTwist:
     def test_two_materials_are_named(self) -> None:
         said = judge_twist(microscope_with(known(MOS2, 3.0, WSE2), "log brightness 2", 0.9))
         assert said is not None
-        assert said.startswith("The layers of MoS2 and WSe2 that explain most of the image differ in brightness by a fac")
+        assert said.startswith("The layers of MoS2 and WSe2 that explain most of the image differ in brightness")
 
     def test_two_materials_may_differ_more(self) -> None:
         assert judge_twist(microscope_with(known(MOS2, 3.0, WSE2), "log brightness 2", 0.6)) is None

@@ -4,6 +4,7 @@ import itertools
 import time
 from pathlib import Path
 
+import ase
 import ase.io
 import numpy as np
 import pytest
@@ -195,6 +196,7 @@ def test_the_cell_can_be_written(tmp_path: Path, name: str) -> None:
     atoms = found.stack_atoms()
     write_structure(atoms, tmp_path / name)
     again = ase.io.read(tmp_path / name)
+    assert isinstance(again, ase.Atoms)
     assert len(again) == found.count
     # 1e-4: CIF keeps four to eight digits.
     np.testing.assert_allclose(again.cell.lengths(), atoms.cell.lengths(), rtol=1e-4)

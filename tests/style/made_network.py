@@ -14,6 +14,9 @@ from picostem.style.step import Discriminators
 SMALL = replace(CPU.network, base=4, attribute=3, grain=4, discriminator=4)
 """As preset `cpu`, with fewer channels."""
 
+FREE = replace(SMALL, imaging="free")
+"""The same without a picture in its content, as published."""
+
 PUBLISHED = NetworkConfig(base=4, residual=1, discriminator=4, discriminator_layers=2)
 """As preset `paper`, with fewer channels."""
 

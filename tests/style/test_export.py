@@ -19,6 +19,7 @@ from tests.style.made_style import card as made_card  # noqa: E402
 from tests.style.made_style import picture  # noqa: E402
 
 SMALL = NetworkConfig(base=4, residual=1, attribute=2, norm="none", output="linear", noise="additive", grain=4)
+LINEAR = replace(SMALL, imaging="linear")
 FILES = {"generator.onnx", "attribute.onnx", "style.json", "README.md"}
 
 
@@ -64,8 +65,14 @@ def test_onnx_says_what_torch_says(exported: tuple[StyleNetwork, Path]) -> None:
         np.testing.assert_allclose(style.attribute_of(content).vector, mean[0].numpy(), atol=1e-4)
 
 
-def test_tiles_agree_with_the_whole_image(exported: tuple[StyleNetwork, Path]) -> None:
-    style = Style.load(exported[1], threads=1)
+@pytest.mark.parametrize("config", [SMALL, LINEAR], ids=["free", "linear"])
+def test_tiles_agree_with_the_whole_image(tmp_path: Path, config: NetworkConfig) -> None:
+    network = network_of(config)
+    with torch.no_grad():
+        for name, weight in network.generate_y.imaging.named_parameters():
+            if name.startswith("slow"):
+                weight.normal_(generator=torch.Generator().manual_seed(1))  # fresh, they are too weak to show
+    style = Style.load(export_style(network, card_of(config), tmp_path / "style"), threads=1)
     content, attribute = picture(420, 260), style.exemplar("second")
     whole = style.apply(content, attribute, np.random.default_rng(2), tile=512)
     tiled = style.apply(content, attribute, np.random.default_rng(2), tile=64)
@@ -93,8 +100,10 @@ def test_the_folder_holds_all_and_nothing_else(exported: tuple[StyleNetwork, Pat
         replace(SMALL, norm="instance", output="tanh", noise="none"),
         replace(SMALL, attribute=0),
         replace(SMALL, attribute=0, noise="none"),
+        LINEAR,
+        replace(LINEAR, attribute=0),
     ],
-    ids=["as published", "no attribute", "content alone"],
+    ids=["as published", "no attribute", "content alone", "linear", "linear, no attribute"],
 )
 def test_other_kinds_of_network(tmp_path: Path, config: NetworkConfig) -> None:
     network = network_of(config)

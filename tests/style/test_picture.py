@@ -9,7 +9,7 @@ import pytest
 
 from picostem.errors import ImageError, UsageError
 from picostem.image import Image
-from picostem.style.picture import prepare
+from picostem.style.picture import BRIGHT, Picture, by_mean, prepare
 
 
 def wave(shape: tuple[int, int], pixel_size: float, period: float, low: float = 0.0, high: float = 1.0) -> Image:
@@ -92,3 +92,39 @@ def test_a_given_pixel_size_wins_over_the_files() -> None:
 def test_what_cannot_become_a_picture_is_said(image: Image, sizes: Any, kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):
         prepare(image, **sizes)
+
+
+def of_greys(greys: Any, black: float, white: float) -> Picture:
+    """These greys of a source as a picture whose 0 and 1 are given ones of the source."""
+    return Picture(((greys - black) / (white - black)).astype(np.float32), 0.1, black, white, "greys")
+
+
+def test_by_mean_puts_0_at_nothing_and_1_at_a_multiple_of_the_mean() -> None:
+    greys = np.tile([1.0, 3.0], (40, 20))  # their mean is 2
+    found = by_mean(prepare(Image(greys.astype(np.float32), name="two").with_pixel_size(0.1, "user")))
+    assert np.unique(found.data) == pytest.approx([1 / (2 * BRIGHT), 3 / (2 * BRIGHT)], rel=1e-6)  # float32
+    assert (found.black, found.white) == (0.0, pytest.approx(2 * BRIGHT, rel=1e-6))
+    assert found.data.mean() == pytest.approx(1 / BRIGHT, rel=1e-6)
+    assert found.data.dtype == np.float32
+    assert (found.pixel_size, found.name) == (0.1, "two")
+
+
+@pytest.mark.parametrize(("black", "white"), [(0.0, 1.0), (-3.0, 9.0), (2.0, 0.5)])
+def test_by_mean_does_not_depend_on_what_0_and_1_were(black: float, white: float) -> None:
+    greys = np.random.default_rng(0).uniform(0.2, 2.0, (40, 50))
+    found, expected = by_mean(of_greys(greys, black, white)), by_mean(of_greys(greys, 0.2, 2.0))
+    np.testing.assert_allclose(found.data, expected.data, atol=1e-6)  # float32 over a range of up to 12 greys
+    assert found.white == pytest.approx(expected.white, rel=1e-6)
+
+
+def test_by_mean_does_not_depend_on_the_unit_and_changes_nothing_twice() -> None:
+    greys = np.random.default_rng(0).uniform(0.2, 2.0, (40, 50))
+    once = by_mean(of_greys(greys, 0.2, 2.0))
+    np.testing.assert_allclose(by_mean(of_greys(700 * greys, 140.0, 1400.0)).data, once.data, rtol=1e-5)  # float32
+    np.testing.assert_allclose(by_mean(once).data, once.data, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-2.0, 1.0), (-1.0, 1.0)], ids=["negative", "zero"])
+def test_by_mean_refuses_greys_that_do_not_count_electrons(low: float, high: float) -> None:
+    with pytest.raises(ImageError, match="count electrons"):
+        by_mean(of_greys(np.tile([low, high], (40, 20)), low, high))

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from picostem.errors import DataError, UsageError
+from picostem.errors import DataError, ImageError, UsageError
+from picostem.image import Image
+from picostem.style.picture import BRIGHT, prepare
 from picostem.style.tiles import spans
 from picostem.style.transfer import Attribute, Style
 from tests.style.made_style import card, convolutions, helper, model, picture, write_style
@@ -136,6 +138,23 @@ class TestApply:
     def test_values_that_are_not_finite(self, style: Style) -> None:
         with pytest.raises(DataError, match="NaN or infinite"):
             style.apply(picture(), Attribute("x", (float("nan"), 0.0)), rng())
+
+    def test_content_by_its_mean_or_its_range(self, tmp_path: Path) -> None:
+        """The same image in other units is the same content; by its mean, not by its range, brighter atoms are too."""
+        data = 2.0 + picture(64, 64).data
+        styled = {}
+        for greys in ("mean", "range"):
+            style = Style.load(write_style(tmp_path / greys, of=card(greys=greys)), threads=1)
+            images = [Image(factor * data).with_pixel_size(0.12, "user") for factor in (1, 700)]
+            styled[greys] = [style.apply(prepare(image), Attribute("x", (0.0, 0.0)), rng()) for image in images]
+            np.testing.assert_allclose(styled[greys][1], styled[greys][0], atol=1e-6)  # single precision
+        np.testing.assert_allclose(styled["mean"][0], data / (BRIGHT * data.mean()), rtol=1e-5)
+        np.testing.assert_allclose(styled["range"][0], data - 2, atol=1e-6)
+
+    def test_greys_without_a_mean(self, tmp_path: Path) -> None:
+        style = Style.load(write_style(tmp_path / "style", of=card(greys="mean")), threads=1)
+        with pytest.raises(ImageError, match="count electrons"):
+            style.apply(replace(picture(), black=-2.0, white=0.0), Attribute("x", (0.0, 0.0)), rng())
 
     def test_a_network_without_noise_or_attribute(self, tmp_path: Path) -> None:
         generator = model([helper.make_node("Neg", ["content"], ["image"])], ["content"], ["image"])

@@ -69,6 +69,11 @@ class TestCard:
         assert read_card(folder) == card()
         assert read_card(folder).exemplar("second") == EXEMPLARS[1]
 
+    def test_greys_of_the_content_come_back_and_are_the_range_unless_said(self, tmp_path: Path) -> None:
+        folder = write_style(tmp_path / "style", of=card(greys="mean"))
+        assert read_card(folder) == card(greys="mean")
+        assert read_card(changed(folder, greys=None)) == card(greys="range") == card()
+
     def test_exemplars_by_name(self) -> None:
         with pytest.raises(UsageError, match="no exemplar 'third'; it has: first, second"):
             card().exemplar("third")
@@ -102,6 +107,8 @@ class TestCard:
             ({"attribute_size": 10**9}, "negative or huge"),
             ({"attribute_size": 3}, "should have 3 finite numbers"),
             ({"takes_noise": 1}, "takes_noise should be bool"),
+            ({"greys": "bright"}, "greys must be range or mean, got 'bright'"),
+            ({"greys": 1}, "greys should be str"),
             ({"exemplars": ["first"]}, "an exemplar should be dict"),
             ({"exemplars": [{"name": "x", "attribute": [1, "2"]}]}, "attribute should be int or float"),
             ({"exemplars": [{"name": "x"}]}, r"exemplars: lacks \['attribute'\]"),

@@ -148,6 +148,6 @@ def _write(
     from picostem.style.state import read_history
     from picostem.style.train import HISTORY
 
-    shown = showcase(network, preset, simulated, experimental)
+    shown = showcase(network, preset, preset.content(simulated), experimental)
     save_training(draw_training(read_history(out / HISTORY), shown, preset.pixel_size), out / FIGURE)
     export_style(network, card, out / STYLE)

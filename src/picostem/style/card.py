@@ -6,11 +6,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from picostem.errors import DataError, UsageError
 
 FORMAT = "picostem.style/1"
+Greys = Literal["range", "mean"]
 MAX_ATTRIBUTE, MAX_REACH = 4096, 4096
 _NUMBER = (int, float)
 
@@ -45,6 +46,8 @@ class StyleCard:
             instance norms and so depends on the whole picture.
         attribute_size: numbers in an attribute; 0 for a style that has none (no attribute.onnx then).
         takes_noise: whether the generator has an input `noise`.
+        greys: what 0 and 1 are in the content it takes: "range", the lowest and highest grey, or "mean", see
+            `picostem.style.picture.by_mean`.
         exemplars: the experimental images' styles.
         training: preset, seed, steps, simulations, experiments, version.
         figures: likeness and structure figures, as measured.
@@ -61,6 +64,7 @@ class StyleCard:
     receptive_field_px: int
     attribute_size: int
     takes_noise: bool
+    greys: Greys = "range"
     exemplars: tuple[Exemplar, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
@@ -79,6 +83,8 @@ class StyleCard:
                 f"style {self.name!r}: receptive field and attribute size must not be negative or huge, got "
                 f"{self.receptive_field_px} and {self.attribute_size}"
             )
+        if self.greys not in get_args(Greys):
+            raise DataError(f"style {self.name!r}: greys must be {' or '.join(get_args(Greys))}, got {self.greys!r}")
         for exemplar in self.exemplars:
             self._check(exemplar)
 
@@ -159,6 +165,7 @@ _CARD: dict[str, Any] = {
     "receptive_field_px": int,
     "attribute_size": int,
     "takes_noise": bool,
+    "greys": str,
     "exemplars": list,
     "training": dict,
     "figures": dict,

@@ -33,6 +33,7 @@ def describe(
         receptive_field_px=receptive_field(config) if config.norm == "none" else 0,
         attribute_size=config.attribute,
         takes_noise=config.noise != "none",
+        greys=preset.greys,
         exemplars=tuple(_exemplar(network, picture) for picture in experimental) if config.attribute else (),
         training={
             "preset": preset.name,

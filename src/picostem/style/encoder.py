@@ -13,8 +13,8 @@ from picostem.style.network_config import SHRINK, NetworkConfig
 class ContentEncoder(nn.Module):
     """From a picture to its content, (batch, 4 × base, rows/4, columns/4).
 
-    With `skip` there are 16 channels more, the pixels of a picture: the given one where it is `clean`, else one that is
-    estimated from the features.
+    With linear imaging there are 16 channels more, the pixels of a picture: the given one where it is `clean`, else one
+    that is estimated from the features.
     """
 
     def __init__(self, config: NetworkConfig, shared: ResidualBlock, *, clean: bool) -> None:
@@ -32,13 +32,13 @@ class ContentEncoder(nn.Module):
             *(ResidualBlock(config) for _ in range(config.residual)),
         )
         self.shared = shared
-        self.skip = config.skip
-        self.estimate = convolution(4 * base, SHRINK**2, 3) if config.skip and not clean else None
+        self.linear = config.imaging == "linear"
+        self.estimate = convolution(4 * base, SHRINK**2, 3) if self.linear and not clean else None
 
     def forward(self, picture: Tensor) -> Tensor:
         """picture: (batch, 1, rows, columns)."""
         features: Tensor = self.shared(self.own(2 * picture - 1))
-        if not self.skip:
+        if not self.linear:
             return features
         pixels = functional.pixel_unshuffle(picture, SHRINK) if self.estimate is None else self.estimate(features)
         return torch.cat([features, pixels], dim=1)

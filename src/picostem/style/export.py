@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 OPSET = 17
 """ONNX operators of 2022, the first that have all of torch's: any onnxruntime since 1.12 runs them."""
 
+_EXPECTED = (
+    (DeprecationWarning, "You are using the legacy TorchScript-based ONNX export", ""),
+    (DeprecationWarning, "The feature will be removed", r"torch\.onnx\."),  # of its own calls
+    (UserWarning, "Constant folding - Only steps=1", r"torch\.onnx\."),  # in the padding of convolutions
+    (UserWarning, "ONNX export mode is set to .* 'instance_norm' is set to train=True", r"torch\.onnx\."),
+    (Warning, "Converting a tensor to a Python boolean", r"torch\.nn\."),  # checks of shapes in instance norms
+)
+"""Warnings of torch's tracing exporter that say nothing of the networks here: category, message and module."""
+
 _SIDE = (64, 72)  # of the pictures that the networks are traced with; every size is possible afterwards
 
 
@@ -125,8 +134,8 @@ def _write(
     sides = {2: "rows", 3: "columns"}
     axes = {name: sides for name in (*names, *outputs) if name in ("content", "noise", "image")}
     with torch.no_grad(), warnings.catch_warnings():
-        # The exporter that traces: twenty times faster here than its successor, which it warns of at length.
-        warnings.simplefilter("ignore")
+        for category, message, place in _EXPECTED:
+            warnings.filterwarnings("ignore", message, category, place)
         torch.onnx.export(
             module.eval(),
             tuple(inputs),
@@ -135,5 +144,5 @@ def _write(
             output_names=list(outputs),
             dynamic_axes=axes,
             opset_version=OPSET,
-            dynamo=False,
+            dynamo=False,  # the exporter that traces: twenty times faster here than its successor
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,29 +11,34 @@ from torch.nn import functional
 from picostem.style.layers import Injection, ResidualBlock, activation, convolution
 from picostem.style.network_config import SHRINK, NetworkConfig
 
+FILTERS, FILTER = 4, 11
+"""Filters of linear imaging, and their side, pixels."""
+
+GRAIN = 15
+"""Side of the grain's filters, pixels."""
+
+SLOW, SLOW_REACH = 8.0, 20
+"""Width of the Gaussian that gain and background are smoothed with, and its reach, pixels of content."""
+
 
 class Generator(nn.Module):
     """From content and attribute to an image."""
 
     def __init__(self, config: NetworkConfig, shared: ResidualBlock, *, grainy: bool) -> None:
         super().__init__()
-        base = config.base
         self.shared = shared
-        self.start = Injection(config, 4 * base)
+        self.start = Injection(config, 4 * config.base)
         self.residual = nn.Sequential(*(ResidualBlock(config) for _ in range(config.residual)))
-        self.injections = nn.ModuleList(Injection(config, channels) for channels in (4 * base, 2 * base))
-        self.ups = nn.ModuleList(UpConvolution(config, channels) for channels in (4 * base, 2 * base))
-        self.last = convolution(base, 1, 7)
+        self.imaging = FreeImaging(config) if config.imaging == "free" else LinearImaging(config)
         self.tanh = config.output == "tanh"
         self.grain = Grain(config) if grainy else None
         self.features = config.features
-        self.skip = Skip(config) if config.skip else None
 
     def forward(self, content: Tensor, attribute: Tensor, noise: Tensor | None = None) -> Tensor:
         """The image, (batch, 1, rows, columns), greys from 0 to 1 (a little beyond where the output is linear).
 
-        content: (batch, 4 × base, rows/4, columns/4); attribute: (batch, attribute size); noise: standard normal, of
-        the image's shape; None is no noise, as zeros are.
+        content: (batch, 4 × base, rows/4, columns/4), with linear imaging 16 more; attribute: (batch, attribute size);
+        noise: standard normal, of the image's shape; None is no noise, as zeros are.
         """
         image = self.base(content, attribute)
         if noise is None or self.grain is None:
@@ -42,27 +49,67 @@ class Generator(nn.Module):
     def base(self, content: Tensor, attribute: Tensor) -> Tensor:
         """The image without its grain."""
         features = self.residual(self.start(self.shared(content[:, : self.features]), attribute))
-        for inject, up in zip(self.injections, self.ups, strict=True):
-            features = up(inject(features, attribute))
-        greys = self.last(features)
-        if self.skip is not None:
-            greys = greys + self.skip(content[:, self.features :], attribute) - 0.5
+        greys = self.imaging(features, content[:, self.features :], attribute)
         image: Tensor = (torch.tanh(greys) + 1) / 2 if self.tanh else greys + 0.5
         return image
 
 
-class Skip(nn.Module):
-    """The picture in content through a linear filter, with brightness and contrast by the attribute."""
+class FreeImaging(nn.Module):
+    """Features to greys by convolutions, the attribute brought in again before each enlargement."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.filter = convolution(1, 1, 9)
-        self.inject = Injection(config, 1)
+        base = config.base
+        self.injections = nn.ModuleList(Injection(config, channels) for channels in (4 * base, 2 * base))
+        self.ups = nn.ModuleList(UpConvolution(config, channels) for channels in (4 * base, 2 * base))
+        self.last = convolution(base, 1, 7)
 
-    def forward(self, pixels: Tensor, attribute: Tensor) -> Tensor:
-        """pixels: (batch, 16, rows/4, columns/4); attribute: (batch, attribute size); out (batch, 1, rows, columns)."""
-        picture: Tensor = self.inject(self.filter(functional.pixel_shuffle(pixels, SHRINK)), attribute)
-        return picture
+    def forward(self, features: Tensor, pixels: Tensor, attribute: Tensor) -> Tensor:
+        """features: (batch, 4 × base, rows/4, columns/4); pixels: of no channels; out (batch, 1, rows, columns)."""
+        for inject, up in zip(self.injections, self.ups, strict=True):
+            features = up(inject(features, attribute))
+        greys: Tensor = self.last(features)
+        return greys
+
+
+class LinearImaging(nn.Module):
+    """The picture in content as a microscope would show it, (1 + gain) Σ_k c_k (f_k ∗ picture) + background.
+
+    The filters have sums of 1 and positive shares c_k, which depend on the attribute alone: bright stays bright. Gain
+    and background come from the features and change slowly from place to place, as contamination and the beam current
+    do.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.filters = nn.Parameter(torch.zeros(FILTERS, 1, FILTER, FILTER))
+        self.log_shares = nn.Parameter(torch.full((FILTERS,), -math.log(FILTERS)))
+        self.inject = Injection(config, FILTERS)
+        self.slow = nn.Conv2d(4 * config.base, 2, 1)
+        x = torch.arange(-SLOW_REACH, SLOW_REACH + 1, dtype=torch.float32)
+        kernel = torch.exp(-((x / SLOW) ** 2) / 2)
+        self.register_buffer("kernel", (kernel / kernel.sum()).repeat(2, 1), persistent=False)
+
+    def forward(self, features: Tensor, pixels: Tensor, attribute: Tensor) -> Tensor:
+        """features: (batch, 4 × base, rows/4, columns/4); pixels: 16 channels; out (batch, 1, rows, columns)."""
+        picture = functional.pixel_shuffle(pixels, SHRINK)
+        image = self._filtered(picture, attribute)
+        smooth = functional.pad(self.slow(features), [SLOW_REACH] * 4, mode="replicate")
+        for kernel in (self.kernel[:, None, :, None], self.kernel[:, None, None, :]):
+            smooth = functional.conv2d(smooth, kernel, groups=2)
+        smooth = functional.interpolate(smooth, scale_factor=float(SHRINK), mode="bilinear")
+        greys: Tensor = image * (1 + smooth[:, :1]) + smooth[:, 1:] - 0.5
+        return greys
+
+    def _filtered(self, picture: Tensor, attribute: Tensor) -> Tensor:
+        """Σ_k c_k (f_k ∗ picture)."""
+        kernels = self.filters - self.filters.mean(dim=(2, 3), keepdim=True)
+        padded = functional.pad(picture, [FILTER // 2] * 4, mode="reflect")
+        filtered = picture + functional.conv2d(padded, kernels)
+        shares = self.log_shares[None, :, None, None].expand(picture.shape[0], -1, 1, 1)
+        return (torch.exp(self.inject(shares, attribute)) * filtered).sum(dim=1, keepdim=True)
 
 
 class UpConvolution(nn.Module):
@@ -85,7 +132,7 @@ class UpConvolution(nn.Module):
 class Grain(nn.Module):
     """Noise of an image: filtered white noise, its strength pixel by pixel a function of the image and the attribute.
 
-        grain = w ∗ Σ_k s_k(image, attribute) (f_k ∗ noise)
+        grain = Σ_k s_k(image, attribute) (f_k ∗ noise)
 
     It is linear in the noise, so it has no mean of its own (the expected image is the one without grain), and no noise
     gives exactly no grain. Bright places can be noisier, as counted electrons are.
@@ -94,16 +141,12 @@ class Grain(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         channels = config.grain
-        self.filters = nn.Sequential(
-            convolution(1, channels, 5, bias=False),
-            convolution(channels, channels, 5, bias=False),
-        )
+        self.filters = convolution(1, channels, GRAIN, bias=False)
         self.strength = nn.Sequential(convolution(1, channels, 5), activation(config))
         self.inject = Injection(config, channels)
-        self.mix = convolution(channels, 1, 5, bias=False)
 
     def forward(self, image: Tensor, attribute: Tensor, noise: Tensor) -> Tensor:
         """image, noise: (batch, 1, rows, columns); attribute: (batch, attribute size)."""
         strength = self.inject(self.strength(image), attribute)
-        grain: Tensor = self.mix(strength * self.filters(noise))
+        grain: Tensor = (strength * self.filters(noise)).sum(dim=1, keepdim=True)
         return grain

@@ -26,7 +26,7 @@ MODE_FLOOR = 1e-5
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each term counts in the sum; 0 leaves it out."""
+    """What each term counts in the sum; 0 leaves it out. `spectrum`, of the grain, is not published but ours."""
 
     self_reconstruction: float = 10.0
     cross_reconstruction: float = 10.0
@@ -38,6 +38,7 @@ class LossWeights:
     latent: float = 10.0
     mode_seeking: float = 1.0
     consistency: float = 0.5
+    spectrum: float = 0.0
 
     @property
     def random_styles(self) -> bool:

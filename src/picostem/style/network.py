@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from picostem.errors import UsageError
 from picostem.style.encoder import AttributeEncoder, ContentEncoder
-from picostem.style.generator import Generator, Grain, Skip
+from picostem.style.generator import FILTER, SLOW_REACH, FreeImaging, Generator, Grain, LinearImaging
 from picostem.style.layers import SLOPE, ResidualBlock
 from picostem.style.network_config import SHRINK, NetworkConfig
 
@@ -69,12 +69,13 @@ def _initialise(network: StyleNetwork) -> None:
         if isinstance(module, ResidualBlock):
             last = [each for each in module.branch if isinstance(each, nn.Conv2d)][-1]
             last.weight.mul_(SMALL)
-        elif isinstance(module, Generator):
+        elif isinstance(module, FreeImaging):
             module.last.weight.mul_(SMALL)
-        elif isinstance(module, Skip):
-            nn.init.dirac_(module.filter.weight)
+        elif isinstance(module, LinearImaging):
+            module.filters.normal_(std=SMALL / FILTER)
+            module.slow.weight.mul_(SMALL)
         elif isinstance(module, Grain):
-            module.mix.weight.mul_(SMALL)
+            module.filters.weight.mul_(SMALL)
 
 
 def receptive_field(config: NetworkConfig) -> int:
@@ -87,6 +88,8 @@ def receptive_field(config: NetworkConfig) -> int:
         raise UsageError('a network with norm "instance" sees the whole picture: it has no receptive field')
     blocks = 2 * (config.residual + 1)
     encoder = 3 + 1 + 2
-    generator = (1 + 1) + 2 + 1 + 3  # of a repeated pixel, its copies; convolutions at half and at full size
-    strength = 4 if config.noise == "additive" else 0
-    return encoder + 2 * SHRINK * blocks + SHRINK + generator + strength
+    slow = SHRINK * SLOW_REACH + SHRINK  # the filters reach less far
+    free = (1 + 1) + 2 + 1 + 3  # of a repeated pixel, its copies; convolutions at half and at full size
+    imaging = slow if config.imaging == "linear" else free
+    strength = 2 if config.noise == "additive" else 0
+    return encoder + 2 * SHRINK * blocks + SHRINK + imaging + strength

@@ -25,8 +25,9 @@ class NetworkConfig:
         noise: "additive": images of Y are a function of content and attribute plus grain made from white noise;
             "none" as published, where grain can only be a function of the content.
         grain: channels of the grain's filters.
-        skip: content also holds a picture, that of X itself and an estimate from one of Y; images begin with it,
-            linearly filtered, so that the convolutions need not make the structure anew.
+        imaging: "free" as published, where convolutions make an image from content; "linear": content also holds a
+            picture, that of X itself and an estimate from one of Y, and an image is that picture through a linear
+            filter, with a brightness and a background that change slowly. No atom can move then, none appear.
         discriminator: channels of the first layer of the domain discriminators.
         discriminator_layers: convolutions of stride 2 of each of them.
         content_kernel: pixels, of the content discriminator's convolutions.
@@ -40,7 +41,7 @@ class NetworkConfig:
     output: Literal["tanh", "linear"] = "tanh"
     noise: Literal["none", "additive"] = "none"
     grain: int = 8
-    skip: bool = False
+    imaging: Literal["free", "linear"] = "free"
     discriminator: int = 64
     discriminator_layers: int = 4
     content_kernel: int = 7

@@ -17,6 +17,9 @@ LOBES = 3
 """Zero crossings on each side of the resampling kernel. Up to half of the coarser grid's Nyquist frequency, where all
 of an image at 0.12 Å per pixel lies, it then passes amplitudes to 1 %."""
 
+BRIGHT = 5.0
+"""Greys over their mean that are 1 in `by_mean`: about the highest in stacks of two layers."""
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -69,6 +72,26 @@ def prepare(image: Image, pixel_size: float | None = None, *, source_pixel_size:
     if source != (target, target):
         data = np.clip(_resampled(data, (source[0] / target, source[1] / target), image.name), 0, 1)
     return Picture(data, target, black, white, image.name)
+
+
+def by_mean(picture: Picture) -> Picture:
+    """The picture with 0 where nothing scatters and 1 at BRIGHT times its mean, instead of its lowest and highest grey.
+
+    A material scatters as many electrons however its layers are stacked. Its highest grey, where atoms overlap, differs
+    from stacking to stacking, and with it what other atoms become when the range is normalised.
+
+    Args:
+        picture: of an image whose greys count from nothing, as simulations without noise are.
+
+    Raises:
+        ImageError: the greys' mean is not positive.
+    """
+    greys = picture.black + (picture.white - picture.black) * picture.data
+    mean = float(greys.mean(dtype=np.float64))
+    if not mean > 0:
+        raise ImageError(f"{picture.name}: its mean is {mean:.3g}; greys must count electrons, from 0 where none come")
+    white = BRIGHT * mean
+    return Picture(greys / np.float32(white), picture.pixel_size, 0.0, white, picture.name)
 
 
 def _range(image: Image) -> tuple[float, float]:

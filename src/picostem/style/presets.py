@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from picostem.errors import UsageError
 from picostem.style.augment import MEAN_CROP, AugmentSettings
+from picostem.style.card import Greys
 from picostem.style.loss import Adversarial, LossWeights
 from picostem.style.network_config import NetworkConfig
+from picostem.style.picture import Picture, by_mean
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Preset:
         constant: share of the steps at full learning rate; it falls to 0 in a straight line in the rest.
         content_every: steps between two of the content discriminator.
         content_slower: divides the content discriminator's learning rate.
+        greys: what 0 and 1 are in simulated pictures: "range", their lowest and highest grey, as published, or "mean",
+            nothing and a multiple of their mean (`by_mean`).
         averaged: of the network that is kept, share that stays at each step (an exponential mean); 0 keeps the last.
     """
 
@@ -47,11 +51,16 @@ class Preset:
     adversarial: Adversarial
     content_every: int = 3
     content_slower: float = 2.5
+    greys: Greys = "range"
     averaged: float = 0.0
 
     def total_steps(self, simulated: int, experimental: int) -> int:
         """Steps of a whole training on so many pictures."""
         return self.steps or self.epochs * math.ceil(max(simulated, experimental) / self.batch)
+
+    def content(self, simulated: Sequence[Picture]) -> list[Picture]:
+        """Simulated pictures with the greys that the network takes."""
+        return [by_mean(picture) for picture in simulated] if self.greys == "mean" else list(simulated)
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate at a step, counted from 0, over the full one."""
@@ -91,6 +100,7 @@ CPU = Preset(
         norm="none",
         output="linear",
         noise="additive",
+        imaging="linear",
         discriminator=16,
         discriminator_layers=3,
         content_kernel=3,
@@ -99,6 +109,7 @@ CPU = Preset(
         self_reconstruction=5.0,
         cross_reconstruction=5.0,
         random_adversarial=0.5,
+        spectrum=4.0,
         latent=1.0,
         mode_seeking=0.02,  # a few images have one style or few: to make drawn ones differ as published tears images up
     ),
@@ -115,11 +126,25 @@ CPU = Preset(
     betas=(0.5, 0.99),
     weight_decay=0.0,
     adversarial="least-squares",
+    greys="mean",
     averaged=0.998,
 )
 """At most an hour on two processor cores."""
 
-PRESETS = {preset.name: preset for preset in (PAPER, CPU)}
+SMALL = replace(
+    CPU,
+    name="small",
+    network=NetworkConfig(base=8, residual=1, discriminator=16, discriminator_layers=3, content_kernel=3),
+    weights=replace(CPU.weights, spectrum=0.0),
+    steps=2_000,
+    learning_rate=5e-4,
+    adversarial="bce",
+    greys="range",
+    averaged=0.99,
+)
+"""The published network and losses with an eighth of the channels, to see what each part of the Trident does."""
+
+PRESETS = {preset.name: preset for preset in (PAPER, CPU, SMALL)}
 
 
 def plain(preset: Preset) -> Preset:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from picostem.errors import UsageError
 from picostem.style.discriminator import ContentDiscriminator, DomainDiscriminator
 from picostem.style.loss import (
     Adversarial,
@@ -178,6 +179,17 @@ def network_losses(x: Side, y: Side, judges: Discriminators, weights: LossWeight
             sameness(s.made.random, s.made.random_other, s.made.style, s.made.style_other) for s in (x, y)
         )
     return {name: term for name, term in terms.items() if getattr(weights, name)}
+
+
+def grain_of(network: StyleNetwork, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    """The grain that content of x has in the styles of y, both (batch, 1, rows, columns); it trains grain and style."""
+    if network.generate_y.grain is None:
+        raise UsageError('a network whose noise is "none" has no grain to train: leave the weight `spectrum` at 0')
+    attribute = network.attribute_y(y)[0]
+    with torch.no_grad():
+        clean = network.generate_y.base(network.content_x(x), attribute)
+    grain: Tensor = network.generate_y.grain(clean, attribute, normal(tuple(x.shape), x, generator))
+    return grain
 
 
 def sum_of(terms: Iterator[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor
 
 from picostem.errors import DataError, UsageError
-from picostem.style.augment import augment
+from picostem.style.augment import MEAN_CROP, augment
 from picostem.style.network import SHRINK, StyleNetwork
+from picostem.style.noise import decades, measured, spectrum_difference
 from picostem.style.picture import Picture
 from picostem.style.presets import Preset
 from picostem.style.showcase import showcase, write_montage
 from picostem.style.state import History, Training, fingerprint, read_state, start, write_state
-from picostem.style.step import Losses, content_loss, domain_losses, imagine, network_losses, sum_of, weighted
+from picostem.style.step import Losses, content_loss, domain_losses, grain_of, imagine, network_losses, sum_of, weighted
 
 Progress = Callable[[int, int, dict[str, float]], object]
 
@@ -72,6 +74,7 @@ def train(
         DataError: pictures that are too small or of another pixel size, or losses that are not finite.
     """
     _check(simulated, experimental, preset)
+    simulated = preset.content(simulated)
     if threads is not None:
         torch.set_num_threads(threads)
     steps = preset.total_steps(len(simulated), len(experimental))
@@ -88,17 +91,28 @@ def train(
             losses = one_step(training, simulated, experimental, steps)
             history.add(training.step, losses)
             if samples_every and (training.step % samples_every == 0 or training.step == steps):
-                shown = showcase(training.mean, preset, simulated, experimental)
-                write_montage(shown, folder / SAMPLES / f"{training.step:06}.png")
+                _write_sample(training, simulated, experimental, folder)
             if time.monotonic() - saved > 60 * MINUTES:
-                history.flush()
-                write_state(training, path, identity)
+                _save(training, history, path, identity)
                 saved = time.monotonic()
             if progress is not None:
                 progress(training.step, steps, losses)
-        history.flush()
-        write_state(training, path, identity)
+        _save(training, history, path, identity)
     return training.mean
+
+
+def _save(training: Training, history: History, path: Path, identity: dict[str, object]) -> None:
+    """Losses first: those of steps that are not in the checkpoint are dropped when it is taken up, others missed."""
+    history.flush()
+    write_state(training, path, identity)
+
+
+def _write_sample(
+    training: Training, simulated: Sequence[Picture], experimental: Sequence[Picture], folder: Path
+) -> None:
+    """What the mean network makes of a few patches."""
+    shown = showcase(training.mean, training.preset, simulated, experimental)
+    write_montage(shown, folder / SAMPLES / f"{training.step:06}.png")
 
 
 def one_step(
@@ -121,10 +135,22 @@ def one_step(
         _descend(training.optimisers["content"], judged["judge_content"])
 
     terms = network_losses(made_x, made_y, judges, preset.weights, preset.adversarial)
+    if preset.weights.spectrum:
+        terms["spectrum"] = _grain_loss(training, x, experimental)
     _descend(training.optimisers["network"], weighted(terms, preset.weights))
     training.step += 1
     _follow(training)
     return _finite({**terms, **judged}, training.step)
+
+
+def _grain_loss(training: Training, x: Tensor, experimental: Sequence[Picture]) -> Tensor:
+    """How far the grain's power is from that of the noise in experimental pictures, of patches cut as they lie."""
+    augment_settings = replace(training.preset.augment, rotation_deg=0.0, crop=(MEAN_CROP, MEAN_CROP), flips=False)
+    chosen = [experimental[i] for i in training.rng.integers(len(experimental), size=len(x))]
+    patches = np.stack([augment(picture, augment_settings, training.rng).data for picture in chosen])
+    y = torch.from_numpy(patches)[:, None].to(x)
+    wanted = torch.from_numpy(np.stack([measured(picture) for picture in chosen])).to(x)
+    return spectrum_difference(decades(grain_of(training.network, x, y, training.generator)), wanted)
 
 
 def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

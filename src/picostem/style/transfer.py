@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from picostem.errors import DataError, UsageError
 from picostem.style.onnx_file import open_network
-from picostem.style.picture import Picture
+from picostem.style.picture import Picture, by_mean
 from picostem.style.regrid import covering, regridded
 from picostem.style.tiles import MULTIPLE, run_in_tiles, up
 from picostem.style.weights import ATTRIBUTE, GENERATOR, StyleCard, generator_inputs, read_card, style_folder
@@ -169,7 +169,8 @@ class Style:
 
         Raises:
             UsageError: the attribute is not of this style's size.
-            DataError: the network fails, or gives values that are not finite.
+            DataError: the network fails, or gives values that are not finite; or the mean of the content's greys is
+                not positive, where the style goes by it.
         """
         if len(attribute.vector) != self.card.attribute_size:
             raise UsageError(
@@ -177,14 +178,14 @@ class Style:
                 f"{self.card.attribute_size}: use an attribute of this style"
             )
         size = self.pixel_size_for(picture.pixel_size)
-        content = _resampled(picture, size)
+        content = _resampled(by_mean(picture) if self.card.greys == "mean" else picture, size)
         rows, columns = content.shape
         images = [np.pad(content, ((0, up(rows) - rows), (0, up(columns) - columns)), mode="reflect")]
         if self.card.takes_noise:
             images.append(rng.standard_normal(images[0].shape, dtype=np.float32))
         network = self._generator_for(attribute)
         styled = run_in_tiles(network, images, tile, self.card.receptive_field_px or WHOLE_REACH)[:rows, :columns]
-        if content is not picture.data:
+        if abs(size / picture.pixel_size - 1) >= _SAME:
             styled = regridded(styled, size / picture.pixel_size, (picture.data.shape[0], picture.data.shape[1]))
         return np.asarray(attribute.black + (attribute.white - attribute.black) * styled, dtype=np.float32)
 
