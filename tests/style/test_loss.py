@@ -21,6 +21,15 @@ def close(value: torch.Tensor, expected: float) -> None:
     assert float(value) == pytest.approx(expected, rel=EXACT, abs=EXACT)
 
 
+def test_greys_differ_by_how_far_they_must_be_moved() -> None:
+    """0.1 brighter counts 0.2, on the published scale, wherever the pixels lie."""
+    image = torch.rand((2, 1, 16, 16), generator=torch.Generator().manual_seed(1))
+    shuffled = image.flatten(1)[:, torch.randperm(256, generator=torch.Generator().manual_seed(2))].reshape(image.shape)
+    assert loss.greys_difference(shuffled, image) == 0
+    assert float(loss.greys_difference(shuffled + 0.1, image)) == pytest.approx(0.2, rel=1e-5)  # single precision
+    assert float(loss.greys_difference(shuffled, 0.5 * image)) == pytest.approx(float(image.mean()), rel=1e-5)
+
+
 def test_differences_count_on_the_published_scale_of_greys() -> None:
     black, white = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
     close(loss.difference(black, white), 2.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -67,22 +68,31 @@ def test_published_output_stays_between_black_and_white() -> None:
     assert 0.9 < image.max() <= 1
 
 
-def test_no_noise_is_exactly_no_grain() -> None:
+def grain_with(skewness: float, numbers: torch.Tensor) -> torch.Tensor:
+    """Of one content and style."""
     network, _ = made()
-    x, style = pictures(1), torch.randn(2, 3)
-    clean = network.translate(x, style)
-    assert torch.equal(network.translate(x, style, torch.zeros_like(x)), clean)
-    assert not torch.equal(network.translate(x, style, noise(x)), clean)
+    grain = network.generate_y.grain
+    assert grain is not None
+    with torch.no_grad():
+        grain.skewness.fill_(skewness)
+    x, style = pictures(1), torch.full((2, 3), 0.3)
+    return network.translate(x, style, numbers) - network.translate(x, style)
 
 
-def test_grain_is_linear_in_the_noise() -> None:
-    """So its mean over all noise is 0, and the expected image is the one without grain."""
-    network, _ = made()
-    x, style = pictures(1), torch.randn(2, 3)
-    n, m = noise(x, 1), noise(x, 2)
-    clean = network.translate(x, style)
-    grain = [network.translate(x, style, each) - clean for each in (n, m, 2 * n - 3 * m)]
-    torch.testing.assert_close(grain[2], 2 * grain[0] - 3 * grain[1], atol=ROUNDING, rtol=0)
+def test_grain_without_skewness_is_linear_in_the_noise() -> None:
+    n, m = noise(pictures(1), 1), noise(pictures(1), 2)
+    a, b, both = (grain_with(0.0, each) for each in (n, m, 2 * n - 3 * m))
+    assert a.abs().mean() > 1e-3
+    torch.testing.assert_close(both, 2 * a - 3 * b, atol=ROUNDING, rtol=0)
+
+
+def test_skewed_grain_has_no_mean_either() -> None:
+    """The three nodes of Gauss and Hermite have the moments of the normal law up to the fifth."""
+    like = pictures(1)
+    nodes = (-math.sqrt(3) * torch.ones_like(like), torch.zeros_like(like), math.sqrt(3) * torch.ones_like(like))
+    low, middle, high = (grain_with(0.4, each) for each in nodes)
+    torch.testing.assert_close(low / 6 + 2 * middle / 3 + high / 6, torch.zeros_like(low), atol=ROUNDING, rtol=0)
+    assert (low + high).abs().mean() > 1e-3
 
 
 def linear_imaging(network: StyleNetwork) -> LinearImaging:

@@ -53,6 +53,7 @@ TRAINS = {
     "latent": CONTENT | MAKERS,  # attributes are learned from images; generators must show what they were given
     "mode_seeking": CONTENT | MAKERS,
     "consistency": ALL,
+    "greys": {"content_x", "attribute_y", "generate_y"},  # of images in Y's style
 }
 
 
@@ -75,7 +76,7 @@ def test_a_term_trains_what_it_should_and_nothing_else(term: str, config: Networ
 def test_only_terms_with_noise_train_the_grain(term: str) -> None:
     network, judges, x, y = imagined()
     torch.autograd.backward(network_losses(x, y, judges, replace(NONE, **{term: 1.0}), "hinge")[term])
-    sees_noise = {"adversarial", "random_adversarial", "latent", "cross_reconstruction"}
+    sees_noise = {"adversarial", "greys", "random_adversarial", "latent", "cross_reconstruction"}
     assert network.generate_y.grain is not None
     assert reached(network.generate_y.grain) is (term in sees_noise)
 

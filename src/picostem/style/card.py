@@ -143,6 +143,7 @@ def model_card(card: StyleCard) -> str:
         f"- pixel size {card.pixel_size_A:.4g} Å, usable {low:.4g} to {high:.4g} Å (other images are resampled)",
         f"- receptive field {card.receptive_field_px} px to one side, attribute of {card.attribute_size} numbers, "
         f"{'with' if card.takes_noise else 'without'} a noise input",
+        f"- content in greys of its {card.greys}",
         f"- exemplars: {', '.join(one.name for one in card.exemplars) or 'none'}",
         *(f"- {key}: {value}" for key, value in card.training.items()),
         f"- licence of the images it learned from: {card.licence or 'not stated'}",

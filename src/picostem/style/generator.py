@@ -17,6 +17,9 @@ FILTERS, FILTER = 4, 11
 GRAIN = 15
 """Side of the grain's filters, pixels."""
 
+LARGEST = 3.0
+"""Logarithm of a filter's share, at most: attributes far from any image must not overflow."""
+
 SLOW, SLOW_REACH = 8.0, 20
 """Width of the Gaussian that gain and background are smoothed with, and its reach, pixels of content."""
 
@@ -38,7 +41,7 @@ class Generator(nn.Module):
         """The image, (batch, 1, rows, columns), greys from 0 to 1 (a little beyond where the output is linear).
 
         content: (batch, 4 × base, rows/4, columns/4), with linear imaging 16 more; attribute: (batch, attribute size);
-        noise: standard normal, of the image's shape; None is no noise, as zeros are.
+        noise: standard normal, of the image's shape; None is no noise.
         """
         image = self.base(content, attribute)
         if noise is None or self.grain is None:
@@ -109,7 +112,7 @@ class LinearImaging(nn.Module):
         padded = functional.pad(picture, [FILTER // 2] * 4, mode="reflect")
         filtered = picture + functional.conv2d(padded, kernels)
         shares = self.log_shares[None, :, None, None].expand(picture.shape[0], -1, 1, 1)
-        return (torch.exp(self.inject(shares, attribute)) * filtered).sum(dim=1, keepdim=True)
+        return (torch.exp(self.inject(shares, attribute).clamp(max=LARGEST)) * filtered).sum(dim=1, keepdim=True)
 
 
 class UpConvolution(nn.Module):
@@ -132,21 +135,23 @@ class UpConvolution(nn.Module):
 class Grain(nn.Module):
     """Noise of an image: filtered white noise, its strength pixel by pixel a function of the image and the attribute.
 
-        grain = Σ_k s_k(image, attribute) (f_k ∗ noise)
+        grain = Σ_k s_k(image, attribute) f_k ∗ [n + c (n² - 1)]
 
-    It is linear in the noise, so it has no mean of its own (the expected image is the one without grain), and no noise
-    gives exactly no grain. Bright places can be noisier, as counted electrons are.
+    n is the noise, standard normal, so that grain has no mean of its own: the expected image is the one without. Bright
+    places can be noisier, and high greys rarer but further out than low ones (c), as counted electrons are.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         channels = config.grain
         self.filters = convolution(1, channels, GRAIN, bias=False)
+        self.skewness = nn.Parameter(torch.zeros(1))
         self.strength = nn.Sequential(convolution(1, channels, 5), activation(config))
         self.inject = Injection(config, channels)
 
     def forward(self, image: Tensor, attribute: Tensor, noise: Tensor) -> Tensor:
         """image, noise: (batch, 1, rows, columns); attribute: (batch, attribute size)."""
         strength = self.inject(self.strength(image), attribute)
-        grain: Tensor = (strength * self.filters(noise)).sum(dim=1, keepdim=True)
+        skewed = noise + self.skewness * (noise.square() - 1)
+        grain: Tensor = (strength * self.filters(skewed)).sum(dim=1, keepdim=True)
         return grain

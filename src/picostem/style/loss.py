@@ -26,7 +26,7 @@ MODE_FLOOR = 1e-5
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each term counts in the sum; 0 leaves it out. `spectrum`, of the grain, is not published but ours."""
+    """What each term counts in the sum; 0 leaves it out. `spectrum` and `greys` are not published but ours."""
 
     self_reconstruction: float = 10.0
     cross_reconstruction: float = 10.0
@@ -39,6 +39,7 @@ class LossWeights:
     mode_seeking: float = 1.0
     consistency: float = 0.5
     spectrum: float = 0.0
+    greys: float = 0.0
 
     @property
     def random_styles(self) -> bool:
@@ -54,6 +55,11 @@ class LossWeights:
 def difference(a: Tensor, b: Tensor) -> Tensor:
     """Mean absolute difference of two batches of pictures, greys from -1 to 1; self and cross-cycle reconstruction."""
     return GREYS * functional.l1_loss(a, b)
+
+
+def greys_difference(image: Tensor, other: Tensor) -> Tensor:
+    """Mean distance that greys have to be moved to make the histograms alike (Wasserstein), greys from -1 to 1."""
+    return difference(image.flatten(1).sort(dim=1).values, other.flatten(1).sort(dim=1).values)
 
 
 def consistency(u: Tensor, y: Tensor, v: Tensor, x: Tensor) -> Tensor:

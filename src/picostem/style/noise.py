@@ -30,7 +30,7 @@ def bins(rows: int, columns: int) -> NDArray[np.int64]:
     return np.where(ring < RINGS, ring * SECTORS + sector, RINGS * SECTORS)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def measured(picture: Picture) -> NDArray[np.float32]:
     """log10 of the noise's power in each bin, of greys from 0 to 1, white noise of variance s² being s² everywhere.
 

@@ -110,6 +110,7 @@ CPU = Preset(
         cross_reconstruction=5.0,
         random_adversarial=0.5,
         spectrum=4.0,
+        greys=3.0,
         latent=1.0,
         mode_seeking=0.02,  # a few images have one style or few: to make drawn ones differ as published tears images up
     ),
@@ -135,7 +136,7 @@ SMALL = replace(
     CPU,
     name="small",
     network=NetworkConfig(base=8, residual=1, discriminator=16, discriminator_layers=3, content_kernel=3),
-    weights=replace(CPU.weights, spectrum=0.0),
+    weights=replace(CPU.weights, spectrum=0.0, greys=0.0),
     steps=2_000,
     learning_rate=5e-4,
     adversarial="bce",

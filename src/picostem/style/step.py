@@ -20,6 +20,7 @@ from picostem.style.loss import (
     difference,
     divergence,
     fool,
+    greys_difference,
     latent_error,
     sameness,
     tell_apart,
@@ -172,6 +173,8 @@ def network_losses(x: Side, y: Side, judges: Discriminators, weights: LossWeight
             )
         if weights.content_adversarial:
             terms["content_adversarial"] = confuse_content(judges.content(x.content), judges.content(y.content))
+    if weights.greys:
+        terms["greys"] = greys_difference(y.made.shown, y.real)
     if weights.latent:
         terms["latent"] = latent_error(x.made.found, x.made.style) + latent_error(y.made.found, y.made.style)
     if weights.mode_seeking:

@@ -145,7 +145,9 @@ def one_step(
 
 def _grain_loss(training: Training, x: Tensor, experimental: Sequence[Picture]) -> Tensor:
     """How far the grain's power is from that of the noise in experimental pictures, of patches cut as they lie."""
-    augment_settings = replace(training.preset.augment, rotation_deg=0.0, crop=(MEAN_CROP, MEAN_CROP), flips=False)
+    augment_settings = replace(
+        training.preset.augment, of=MEAN_CROP, rotation_deg=0.0, crop=(MEAN_CROP, MEAN_CROP), flips=False
+    )
     chosen = [experimental[i] for i in training.rng.integers(len(experimental), size=len(x))]
     patches = np.stack([augment(picture, augment_settings, training.rng).data for picture in chosen])
     y = torch.from_numpy(patches)[:, None].to(x)
