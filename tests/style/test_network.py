@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 import torch
 
 from picostem.style.discriminator import SCALES
-from picostem.style.generator import SLOW, FreeImaging, LinearImaging
+from picostem.style.generator import SLOW, FreeImaging, Grain, LinearImaging
 from picostem.style.network import SHRINK, NetworkConfig, StyleNetwork, receptive_field
 from tests.style.made_network import FREE, PUBLISHED, SMALL, made, noise, pictures
 
@@ -68,31 +68,50 @@ def test_published_output_stays_between_black_and_white() -> None:
     assert 0.9 < image.max() <= 1
 
 
-def grain_with(skewness: float, numbers: torch.Tensor) -> torch.Tensor:
-    """Of one content and style."""
-    network, _ = made()
-    grain = network.generate_y.grain
+def a_grain() -> Grain:
+    grain = made()[0].generate_y.grain
     assert grain is not None
+    return grain
+
+
+def test_grain_has_no_mean_and_the_skewness_of_counts() -> None:
+    """Of a flat image: no mean over many pixels, the variance that g has, high greys further out than low ones."""
+    grain, style = a_grain(), torch.zeros(1, 3)
+    image = torch.full((1, 1, 400, 400), 0.3)
     with torch.no_grad():
-        grain.skewness.fill_(skewness)
-    x, style = pictures(1), torch.full((2, 3), 0.3)
-    return network.translate(x, style, numbers) - network.translate(x, style)
+        grain.filters.weight.zero_()
+        grain.filters.weight[:, 0, 7, 7:9] = 0.05  # correlated with the next pixel alone
+        found = grain(image, style, noise(image))
+        # g is normal with deviation s, r = sqrt(image + offset): third moment 24 r² s⁴ + 8 s⁶, variance 4 r² s² + 2 s⁴
+        r2 = float(image[0, 0, 0, 0] + grain.log_offset.exp())
+        s2 = float((grain.inject(grain.strength(image), style)[0, :, 0, 0].sum() * 0.05) ** 2 * 2)
+    variance, skewness = 4 * r2 * s2 + 2 * s2**2, (24 * r2 * s2**2 + 8 * s2**3)
+    flat = found.flatten()
+    assert abs(float(flat.mean())) < 4 * math.sqrt(2 * variance / flat.numel())  # neighbours: twice that of white noise
+    assert float(flat.var()) == pytest.approx(variance, rel=0.03)  # 160,000 pixels, half of them independent: 0.5 %
+    assert float((flat**3).mean()) / variance**1.5 == pytest.approx(skewness / variance**1.5, rel=0.1)
 
 
-def test_grain_without_skewness_is_linear_in_the_noise() -> None:
-    n, m = noise(pictures(1), 1), noise(pictures(1), 2)
-    a, b, both = (grain_with(0.0, each) for each in (n, m, 2 * n - 3 * m))
-    assert a.abs().mean() > 1e-3
-    torch.testing.assert_close(both, 2 * a - 3 * b, atol=ROUNDING, rtol=0)
+def test_bright_places_are_noisier() -> None:
+    """By the root of what lies above the offset, where the filters' strengths are the same."""
+    grain, style = a_grain(), torch.zeros(1, 3)
+    with torch.no_grad():
+        for parameter in grain.strength.parameters():
+            parameter.zero_()
+        grain.strength[0].bias.fill_(1e-3)  # little noise: the square of g does not count
+        dark, bright = (
+            grain(torch.full((1, 1, 64, 64), grey), style, noise(torch.zeros(1, 1, 64, 64))) for grey in (0.1, 0.7)
+        )
+    offset = float(grain.log_offset.detach().exp())
+    assert float(bright.std() / dark.std()) == pytest.approx(math.sqrt((0.7 + offset) / (0.1 + offset)), rel=1e-2)
 
 
-def test_skewed_grain_has_no_mean_either() -> None:
-    """The three nodes of Gauss and Hermite have the moments of the normal law up to the fifth."""
-    like = pictures(1)
-    nodes = (-math.sqrt(3) * torch.ones_like(like), torch.zeros_like(like), math.sqrt(3) * torch.ones_like(like))
-    low, middle, high = (grain_with(0.4, each) for each in nodes)
-    torch.testing.assert_close(low / 6 + 2 * middle / 3 + high / 6, torch.zeros_like(low), atol=ROUNDING, rtol=0)
-    assert (low + high).abs().mean() > 1e-3
+def test_without_noise_there_is_no_grain() -> None:
+    network, _ = made()
+    x, style = pictures(1), torch.randn(2, 3)
+    clean = network.translate(x, style)
+    assert torch.equal(network.translate(x, style, None), clean)
+    assert (network.translate(x, style, noise(x)) - clean).abs().mean() > 1e-3
 
 
 def linear_imaging(network: StyleNetwork) -> LinearImaging:

@@ -17,6 +17,9 @@ FILTERS, FILTER = 4, 11
 GRAIN = 15
 """Side of the grain's filters, pixels."""
 
+OFFSET, DARKEST = 0.02, 1e-4
+"""Grey of nothing below the darkest, to begin with, and the least grey over it that a root is taken of."""
+
 LARGEST = 3.0
 """Logarithm of a filter's share, at most: attributes far from any image must not overflow."""
 
@@ -133,25 +136,32 @@ class UpConvolution(nn.Module):
 
 
 class Grain(nn.Module):
-    """Noise of an image: filtered white noise, its strength pixel by pixel a function of the image and the attribute.
+    """Noise of an image: filtered white noise g on the root of the image, so that it is that of counts.
 
-        grain = Σ_k s_k(image, attribute) f_k ∗ [n + c (n² - 1)]
+        grain = (sqrt(image + o) + g)² - (image + o) - E[g²],    g = Σ_k s_k(image, attribute) (f_k ∗ noise)
 
-    n is the noise, standard normal, so that grain has no mean of its own: the expected image is the one without. Bright
-    places can be noisier, and high greys rarer but further out than low ones (c), as counted electrons are.
+    o is the grey that nothing would have, below the darkest. Bright places are noisier so, and high greys further out
+    than low ones. Grain has no mean of its own: the expected image is the one without.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         channels = config.grain
         self.filters = convolution(1, channels, GRAIN, bias=False)
-        self.skewness = nn.Parameter(torch.zeros(1))
+        self.log_offset = nn.Parameter(torch.tensor(math.log(OFFSET)))
         self.strength = nn.Sequential(convolution(1, channels, 5), activation(config))
         self.inject = Injection(config, channels)
 
     def forward(self, image: Tensor, attribute: Tensor, noise: Tensor) -> Tensor:
         """image, noise: (batch, 1, rows, columns); attribute: (batch, attribute size)."""
         strength = self.inject(self.strength(image), attribute)
-        skewed = noise + self.skewness * (noise.square() - 1)
-        grain: Tensor = (strength * self.filters(skewed)).sum(dim=1, keepdim=True)
+        g = (strength * self.filters(noise)).sum(dim=1, keepdim=True)
+        root = (image + self.log_offset.exp()).clamp(min=DARKEST).sqrt()
+        grain: Tensor = 2 * root * g + g.square() - self._variance(strength)
         return grain
+
+    def _variance(self, strength: Tensor) -> Tensor:
+        """E[g²], of filters' strengths (batch, channels, rows, columns): Σ_kl s_k s_l (f_k · f_l)."""
+        filters = self.filters.weight.flatten(1)
+        mixed = functional.conv2d(strength, (filters @ filters.T)[:, :, None, None])
+        return (strength * mixed).sum(dim=1, keepdim=True)
