@@ -98,7 +98,7 @@ def test_bright_places_are_noisier() -> None:
     with torch.no_grad():
         for parameter in grain.strength.parameters():
             parameter.zero_()
-        grain.strength[0].bias.fill_(1e-3)  # little noise: the square of g does not count
+        grain.strength[0].get_parameter("bias").fill_(1e-3)  # little noise: the square of g does not count
         dark, bright = (
             grain(torch.full((1, 1, 64, 64), grey), style, noise(torch.zeros(1, 1, 64, 64))) for grey in (0.1, 0.7)
         )
