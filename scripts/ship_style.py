@@ -43,7 +43,8 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
         found[f"D_KL, {label}"] = round(styled["d_kl"], 4)
         found[f"ΔR_a, {label}"] = round(styled["delta_ra"], 4)
         found[f"spectrum, {label}"] = round(styled["spectrum"], 3)
-        found[f"Gaussian/spectrum, {label}"] = {name: round(gain, 1) for name, gain in one["spectrum_gain"].items()}
+        for name, gain in one["spectrum_gain"].items():
+            found[f"{name}/spectrum, {label}"] = round(gain, 1)
     return found
 
 

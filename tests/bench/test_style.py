@@ -11,7 +11,7 @@ import pytest
 
 from picostem.bench.style import Experiments, StyleReport, ablation_table, measure, read_experiments
 from picostem.bench.style_kept import GAUSSIAN, STYLED, Kept, SlipKept, kept_table, slip_kept
-from picostem.bench.style_likeness import LikenessReport, compare, likeness
+from picostem.bench.style_likeness import LikenessReport, compare
 from picostem.bench.style_peaks import Matched
 from picostem.bench.style_structure import structure_kept
 from picostem.errors import UsageError
@@ -103,10 +103,9 @@ def test_likeness_as_document_and_table(report: LikenessReport) -> None:
     assert all(len(row) == len(table.head) for row in table.rows)
 
 
-@pytest.mark.usefixtures("instant")
 def test_style_of_one_image_scored_on_another(straight: Path) -> None:
     other = replace(micrograph(seed=9)[0], name="other")
-    held = likeness(micrograph()[0], "ReS2", Style.load(straight), other)
+    held = compare(shot(), Style.load(straight), other)
     assert held.held_out
     assert (held.name, held.style_from) == ("shot", "other")
     assert "style from other" in held.table().title

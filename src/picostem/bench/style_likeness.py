@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from picostem.bench.style_content import resolved, simulated_again
+from picostem.bench.style_content import simulated_again
 from picostem.bench.table import Table, number
 from picostem.image import Image
 from picostem.resolve.result import Result
@@ -99,36 +99,6 @@ def cells(likeness: Likeness) -> tuple[str, ...]:
     return tuple(number(getattr(likeness, key), digits) for key, digits in DIGITS.items())
 
 
-def likeness(
-    image: Image,
-    material: str,
-    style: Style,
-    like: Image | None = None,
-    *,
-    microscope: Microscope = PUBLISHED_MICROSCOPE,
-    seed: int = 0,
-) -> LikenessReport:
-    """Resolve an experimental image, simulate the model again, style it, and score all against the image.
-
-    Compared at the pixel size that the style's networks take for the image.
-
-    Args:
-        image: experimental; its pixel size is found from the lattice if it has none.
-        material: as `resolve` takes it.
-        style: to be judged.
-        like: image that the style is taken from; None takes it from `image` itself.
-        microscope: of the simulation, and what `resolve` is told of it.
-        seed: of noise and patches.
-
-    Raises:
-        DataError: an image cannot be resolved, or the style cannot be applied.
-    """
-    source = like
-    if like is not None and like.pixel_size is None:
-        source = resolved(like, material, microscope).image
-    return compare(resolved(image, material, microscope), style, source, microscope=microscope, seed=seed)
-
-
 def compare(
     result: Result,
     style: Style,
@@ -137,7 +107,20 @@ def compare(
     microscope: Microscope = PUBLISHED_MICROSCOPE,
     seed: int = 0,
 ) -> LikenessReport:
-    """`likeness` of an image that has been resolved; `like` has its pixel size."""
+    """Simulate the model of a resolved experimental image again, style it, and score all against the image.
+
+    Compared at the pixel size that the style's networks take for the image.
+
+    Args:
+        result: of the experimental image.
+        style: to be judged.
+        like: image with its pixel size that the style is taken from; None takes it from the experimental image itself.
+        microscope: of the simulation.
+        seed: of noise and patches.
+
+    Raises:
+        DataError: the style cannot be applied.
+    """
     reference = _at_style(result.image, style)
     content = simulated_again(result, reference.pixel_size, reference.data.shape, microscope)
     source = reference if like is None else _at_style(like, style)
