@@ -30,7 +30,7 @@ TINY = replace(
     steps=2,
     extent=8.0,
     simulations=8,
-    select=False,
+    keep=None,
 )
 """As preset `cpu`; seconds instead of an hour, and no selection, which would need scikit-learn."""
 

@@ -27,11 +27,11 @@ def test_presets_have_the_published_values() -> None:
 
 
 def test_ablations_leave_out_what_they_say() -> None:
-    assert not preset_named("cpu-no-selection").select
+    assert preset_named("cpu-no-selection").keep is None
     assert preset_named("cpu-no-augmentation").augment.rotation_deg == 0
     assert preset_named("paper-no-consistency").weights.consistency == 0
     plain = preset_named("cpu-plain")
-    assert (plain.select, plain.augment.flips, plain.weights.consistency) == (False, False, 0)
+    assert (plain.keep, plain.augment.flips, plain.weights.consistency) == (None, False, 0)
     assert plain.weights.cross_reconstruction == PRESETS["cpu"].weights.cross_reconstruction
     with pytest.raises(UsageError, match="cpu-wings.*paper or cpu.*-cyclegan"):
         preset_named("cpu-wings")

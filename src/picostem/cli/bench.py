@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from picostem.cli.document import STDOUT, write_document
+from picostem.cli.optics import DETECTOR, SEMIANGLE, VOLTAGE, Detector, Semiangle, Voltage, microscope_of
 
 if TYPE_CHECKING:
     from picostem.bench.table import Table
@@ -93,12 +94,9 @@ def style(
     pixel_size: Annotated[
         float | None, typer.Option(metavar="Å", help="Of the images; default: the file's, else found from the lattice.")
     ] = None,
-    voltage: Annotated[float, typer.Option(metavar="kV", help="Of the electrons.")] = 300.0,
-    semiangle: Annotated[float, typer.Option(metavar="mrad", help="Convergence semiangle.")] = 21.3,
-    detector: Annotated[tuple[float, float], typer.Option(metavar="INNER OUTER", help="Half angles, mrad.")] = (
-        39.0,
-        200.0,
-    ),
+    voltage: Voltage = VOLTAGE,
+    semiangle: Semiangle = SEMIANGLE,
+    detector: Detector = DETECTOR,
     count: Annotated[int, typer.Option(min=0, metavar="N", help="Slips to style and resolve; 0 leaves it out.")] = 200,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of slips, noise and patches.")] = 0,
     json: Json = None,
@@ -109,13 +107,9 @@ def style(
 
     from picostem.bench import style as bench
     from picostem.cli.watch import watch
-    from picostem.simulate import Microscope
 
-    microscope = Microscope.from_lab_units(
-        voltage_kV=voltage, semiangle_mrad=semiangle, detector_mrad=detector, defocus_A=35.0, source_fwhm_A=0.6
-    )
     experiments = bench.read_experiments(experiment, held_out or [], material, pixel_size)
-    experiments = replace(experiments, microscope=microscope)
+    experiments = replace(experiments, microscope=microscope_of(voltage, semiangle, detector))
     with watch() as progress:
         report = bench.measure(weights, experiments, count=count, seed=seed, progress=progress.begin)
         progress.pause()

@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from picostem.cli.optics import (
+    DETECTOR,
+    SEMIANGLE,
+    SOURCE_WIDTH,
+    VOLTAGE,
+    Defocus,
+    Detector,
+    Semiangle,
+    SourceWidth,
+    Voltage,
+)
 from picostem.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,13 +52,13 @@ def simulate(
     size: Annotated[str, typer.Option(metavar="N or ROWSxCOLS", help="Of the image, pixels.")] = "512",
     rotation: Annotated[float, typer.Option(metavar="DEG", help="Of the crystal in the image.")] = 0.0,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Show the crystal from its other side.")] = False,
-    voltage: Annotated[float, typer.Option(metavar="kV", help="Of the electrons.")] = 300.0,
-    semiangle: Annotated[float, typer.Option(metavar="mrad", help="Convergence semiangle.")] = 21.3,
-    detector: Annotated[Pair, typer.Option(metavar="INNER OUTER", help="Half angles, mrad.")] = (39.0, 200.0),
-    defocus: Annotated[float, typer.Option(metavar="Å", help="-C10, at layer 1.")] = 0.0,
+    voltage: Voltage = VOLTAGE,
+    semiangle: Semiangle = SEMIANGLE,
+    detector: Detector = DETECTOR,
+    defocus: Defocus = 0.0,
     astigmatism: Annotated[Pair, typer.Option(metavar="Å DEG", help="C12 and its angle.")] = (0.0, 0.0),
     coma: Annotated[Pair, typer.Option(metavar="Å DEG", help="C21 and its angle.")] = (0.0, 0.0),
-    source_fwhm: Annotated[float, typer.Option(metavar="Å", help="Width of the source at the specimen.")] = 0.6,
+    source_width: SourceWidth = SOURCE_WIDTH,
     dose: Annotated[
         float, typer.Option(metavar="N", help="Electrons per Å²; inf for no noise, as styles want it.")
     ] = 2.6e4,
@@ -83,7 +94,7 @@ def simulate(
         phi12_deg=astigmatism[1],
         C21_A=coma[0],
         phi21_deg=coma[1],
-        source_fwhm_A=source_fwhm,
+        source_fwhm_A=source_width,
     )
     recording = AcquisitionSettings(dose=dose, read_noise=read_noise, jitter=jitter)
     target = _target(out, "-".join(dict.fromkeys(layer.monolayer.name for layer in stack.layers)))

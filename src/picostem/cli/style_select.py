@@ -7,6 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from picostem.cli.optics import (
+    DEFOCUS,
+    DETECTOR,
+    SEMIANGLE,
+    SOURCE_WIDTH,
+    VOLTAGE,
+    Defocus,
+    Detector,
+    Semiangle,
+    SourceWidth,
+    Voltage,
+    microscope_of,
+)
 from picostem.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +29,6 @@ if TYPE_CHECKING:
     from picostem.style.pool import Simulation
     from picostem.style.select import Selection
 
-Pair = tuple[float, float]
 DOCUMENT, FIGURE = "selection.json", "embedding.png"
 SCHEMA = "picostem.selection/1"
 
@@ -54,17 +66,16 @@ def select(
     step: Annotated[
         float | None, typer.Option(metavar="Å", help="Take slips from a grid of this step; default: spread evenly.")
     ] = None,
-    voltage: Annotated[float, typer.Option(metavar="kV", help="Of the electrons.")] = 300.0,
-    semiangle: Annotated[float, typer.Option(metavar="mrad", help="Convergence semiangle.")] = 21.3,
-    detector: Annotated[Pair, typer.Option(metavar="INNER OUTER", help="Half angles, mrad.")] = (39.0, 200.0),
-    defocus: Annotated[float, typer.Option(metavar="Å", help="-C10, at layer 1.")] = 35.0,
-    source_fwhm: Annotated[float, typer.Option(metavar="Å", help="Width of the source at the specimen.")] = 0.6,
+    voltage: Voltage = VOLTAGE,
+    semiangle: Semiangle = SEMIANGLE,
+    detector: Detector = DETECTOR,
+    defocus: Defocus = DEFOCUS,
+    source_width: SourceWidth = SOURCE_WIDTH,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of everything random.")] = 0,
 ) -> None:
     """Simulate a material's stackings without noise, and keep the images that resemble experimental ones."""
     from picostem.cli.watch import watch
     from picostem.physics import DEGREE
-    from picostem.simulate import Microscope
     from picostem.style.features import extractor_named
     from picostem.style.pool import simulate_pool
     from picostem.style.select import SelectSettings
@@ -72,13 +83,7 @@ def select(
     from picostem.style.select import select as choose
 
     settings = SelectSettings(keep, perplexity, clusters, seed, twist is not None if weigh is None else weigh)
-    microscope = Microscope.from_lab_units(
-        voltage_kV=voltage,
-        semiangle_mrad=semiangle,
-        detector_mrad=detector,
-        defocus_A=defocus,
-        source_fwhm_A=source_fwhm,
-    )
+    microscope = microscope_of(voltage, semiangle, detector, defocus, source_width)
     extractor = extractor_named(features)
     whole = read_pictures(experiments, pixel_size or [], sampling)
     pictures = whole if cut is None else [patch for one in whole for patch in patches(one, cut)]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from picostem.cli.optics import DETECTOR, SEMIANGLE, VOLTAGE, Detector, Semiangle, Voltage, microscope_of
 from picostem.errors import UsageError
 
 if TYPE_CHECKING:
-    from picostem.cli.watch import Watch
+    from picostem.simulate import Microscope
     from picostem.style.card import StyleCard
     from picostem.style.network import StyleNetwork
     from picostem.style.picture import Picture
@@ -36,6 +37,9 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="Noise-free simulated images to train with; default: made, and chosen."),
     ] = None,
+    voltage: Voltage = VOLTAGE,
+    semiangle: Semiangle = SEMIANGLE,
+    detector: Detector = DETECTOR,
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="cpu or paper; -no-selection and others after it leave steps out.")
     ] = "cpu",
@@ -67,7 +71,12 @@ def train(
     out = out.expanduser()
     with watch() as progress:
         progress.begin(out.name, 0, 1)
-        simulated = _simulations(simulations, material, experimental, chosen, seed, progress)
+        if simulations is None:
+            progress.report("simulations", 0, 0)
+            scope = microscope_of(voltage, semiangle, detector)
+            simulated = _simulated(material, experimental, chosen, scope, seed)
+        else:
+            simulated = _read(simulations, chosen)
         network = learn(
             simulated,
             experimental,
@@ -104,32 +113,36 @@ def _experiments(files: list[Path], sizes: list[float], preset: Preset) -> list[
     ]
 
 
-def _simulations(
-    folder: Path | None, material: str, experimental: list[Picture], preset: Preset, seed: int, progress: Watch
-) -> list[Picture]:
-    """Noise-free simulations to train with: those of a folder, or a pool, of which those like the experiment."""
+def _read(folder: Path, preset: Preset) -> list[Picture]:
+    """Noise-free simulations from a folder."""
     from picostem.files import read_image
     from picostem.style.picture import prepare
+
+    files = sorted(file for file in folder.expanduser().glob("*.tif*") if not file.name.startswith("."))
+    if not files:
+        raise UsageError(f"--simulations {folder}: no tif files there; `picostem style select` writes some")
+    return [prepare(read_image(file), preset.pixel_size) for file in files]
+
+
+def _simulated(
+    material: str, experimental: list[Picture], preset: Preset, microscope: Microscope, seed: int
+) -> list[Picture]:
+    """A pool of simulations, or those of it that are like the experiment."""
     from picostem.style.pool import simulate_pool
 
-    if folder is not None:
-        files = sorted(file for file in folder.expanduser().glob("*.tif*") if not file.name.startswith("."))
-        if not files:
-            raise UsageError(f"--simulations {folder}: no tif files there; `picostem style select` writes some")
-        return [prepare(read_image(file), preset.pixel_size) for file in files]
-    progress.report("simulations", 0, 0)
-    made = simulate_pool(material, preset.simulations, pixel_size=preset.pixel_size, extent=preset.extent, seed=seed)
+    size, extent = preset.pixel_size, preset.extent
+    made = simulate_pool(material, preset.simulations, pixel_size=size, extent=extent, seed=seed, microscope=microscope)
     pool = [simulation.picture for simulation in made]
-    return _selected(pool, experimental, seed) if preset.select else pool
+    return pool if preset.keep is None else _selected(pool, experimental, preset.keep, seed)
 
 
-def _selected(pool: list[Picture], experimental: list[Picture], seed: int) -> list[Picture]:
+def _selected(pool: list[Picture], experimental: list[Picture], keep: int, seed: int) -> list[Picture]:
     """Those of the pool that are like the experiment, compared on fields of the size of the smallest picture."""
     from picostem.style.select import SelectSettings, cut, select
 
     extent = min(picture.extent for picture in (*pool, *experimental))
     fields = [part for picture in experimental for part in cut(picture, extent)]
-    found = select(fields, [cut(picture, extent)[0] for picture in pool], SelectSettings(seed=seed))
+    found = select(fields, [cut(picture, extent)[0] for picture in pool], SelectSettings(keep=keep, seed=seed))
     return [pool[index] for index in sorted(found.kept.tolist())]
 
 

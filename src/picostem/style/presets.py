@@ -23,7 +23,7 @@ class Preset:
         pixel_size: of the pictures, Å.
         extent: side of the simulated pictures, Å.
         simulations: how many are made to choose from.
-        select: whether the simulations are chosen by likeness to the experiment (Trident I).
+        keep: how many of them, those most like the experiment (Trident I); None keeps them all, like it or not.
         steps: of training; None: as many as `epochs` over the larger of the two sets take.
         constant: share of the steps at full learning rate; it falls to 0 in a straight line in the rest.
         content_every: steps between two of the content discriminator.
@@ -40,7 +40,7 @@ class Preset:
     pixel_size: float
     extent: float
     simulations: int
-    select: bool
+    keep: int | None
     batch: int
     steps: int | None
     epochs: int
@@ -80,7 +80,7 @@ PAPER = Preset(
     pixel_size=0.035,  # 1024 pixels then show the 36 Å of a published image; crops of them are enlarged
     extent=36.0,
     simulations=256,
-    select=True,
+    keep=41,
     batch=2,
     steps=None,
     epochs=3000,
@@ -118,7 +118,7 @@ CPU = Preset(
     pixel_size=0.08,
     extent=40.0,
     simulations=128,
-    select=True,
+    keep=41,
     batch=2,
     steps=10_000,
     epochs=0,
@@ -155,7 +155,7 @@ def plain(preset: Preset) -> Preset:
 
 def no_selection(preset: Preset) -> Preset:
     """Any simulations, not those like the experiment."""
-    return replace(preset, name=f"{preset.name}-no-selection", select=False)
+    return replace(preset, name=f"{preset.name}-no-selection", keep=None)
 
 
 def no_augmentation(preset: Preset) -> Preset:
