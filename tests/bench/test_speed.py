@@ -19,7 +19,7 @@ def test_quick_run_measures_everything() -> None:
     figures = measure(QUICK)
     assert all(np.isfinite(figure.value) and figure.value > 0 for figure in figures)
     names = " ".join(figure.name for figure in figures)
-    for part in ("24 windows", "twist map", "noise-free image", "--help", "picostem resolve", "mapped"):
+    for part in ("24 windows", "twist map", "noise-free image", "styled image", "--help", "picostem resolve", "mapped"):
         assert part in names
 
 

@@ -28,11 +28,11 @@ TINY = replace(
     network=SMALL,
     augment=AugmentSettings(patch=32, crop=(500.0, 560.0)),
     steps=2,
-    extent=8.0,
+    extent=14.0,
     simulations=8,
-    keep=None,
+    nearest=3,
 )
-"""As preset `cpu`; seconds instead of an hour, and no selection, which would need scikit-learn."""
+"""As preset `cpu`; seconds instead of an hour."""
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def micrograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stack = Stack.bilayer(load_monolayer("ReS2"), (1.2, 1.9))
     microscope = Microscope.from_lab_units(voltage_kV=300, semiangle_mrad=21.3, detector_mrad=(39, 200))
     image, truth = simulate_stack(
-        stack, microscope, AcquisitionSettings(dose=5e4), (96, 96), 0.1, np.random.default_rng(0), name="scan"
+        stack, microscope, AcquisitionSettings(dose=5e4), (150, 150), 0.1, np.random.default_rng(0), name="scan"
     )
     return write_simulation(tmp_path_factory.mktemp("micrographs"), "scan", image, truth)[0]
 
@@ -57,7 +57,7 @@ def test_from_an_image_to_a_style(picostem: Run, micrograph: Path) -> None:
     options = ("--material", "ReS2", "--out", "learned", "--seed", "3", "--licence", "CC0", "--device", "cpu")
     ended = picostem("style", "train", micrograph, *options)
     assert ended.code == 0, ended.err
-    assert "from 1 images and 8 simulations" in ended.out
+    assert "from 1 images and 3 simulations" in ended.out
     folder = Path("learned")
     names = {path.name for path in folder.iterdir()}
     assert names == {"checkpoint.safetensors", "training.jsonl", "samples", "training.png", "style"}
@@ -99,7 +99,7 @@ def test_exported_networks_are_those_trained(picostem: Run, micrograph: Path) ->
 
 @pytest.mark.usefixtures("quick")
 def test_own_simulations_and_pixel_sizes(picostem: Run, micrograph: Path, tmp_path: Path) -> None:
-    assert picostem("simulate", "ReS2", "--size", "96", "--pixel-size", "0.1", "--out", "pool/one.tif").code == 0
+    assert picostem("simulate", "ReS2", "--size", "150", "--pixel-size", "0.1", "--out", "pool/one.tif").code == 0
     options = (
         "--material",
         "ReS2",

@@ -84,7 +84,7 @@ def test_grain_has_no_mean_and_the_skewness_of_counts() -> None:
         found = grain(image, style, noise(image))
         # g is normal with deviation s, r = sqrt(image + offset): third moment 24 r² s⁴ + 8 s⁶, variance 4 r² s² + 2 s⁴
         r2 = float(image[0, 0, 0, 0] + grain.log_offset.exp())
-        s2 = float((grain.inject(grain.strength(image), style)[0, :, 0, 0].sum() * 0.05) ** 2 * 2)
+        s2 = float((grain.inject(grain.strengths[None, :, None, None], style).sum() * 0.05) ** 2 * 2)
     variance, skewness = 4 * r2 * s2 + 2 * s2**2, (24 * r2 * s2**2 + 8 * s2**3)
     flat = found.flatten()
     assert abs(float(flat.mean())) < 4 * math.sqrt(2 * variance / flat.numel())  # neighbours: twice that of white noise
@@ -93,12 +93,10 @@ def test_grain_has_no_mean_and_the_skewness_of_counts() -> None:
 
 
 def test_bright_places_are_noisier() -> None:
-    """By the root of what lies above the offset, where the filters' strengths are the same."""
+    """By the root of what lies above the offset."""
     grain, style = a_grain(), torch.zeros(1, 3)
     with torch.no_grad():
-        for parameter in grain.strength.parameters():
-            parameter.zero_()
-        grain.strength[0].get_parameter("bias").fill_(1e-3)  # little noise: the square of g does not count
+        grain.filters.weight.mul_(1e-3)  # little noise: the square of g does not count
         dark, bright = (
             grain(torch.full((1, 1, 64, 64), grey), style, noise(torch.zeros(1, 1, 64, 64))) for grey in (0.1, 0.7)
         )
@@ -114,6 +112,9 @@ def test_without_noise_there_is_no_grain() -> None:
     assert (network.translate(x, style, noise(x)) - clean).abs().mean() > 1e-3
 
 
+GREYS = (0.1, 0.3, 0.8, 1.2, 3.0)
+
+
 def linear_imaging(network: StyleNetwork) -> LinearImaging:
     imaging = network.generate_y.imaging
     assert isinstance(imaging, LinearImaging)
@@ -125,6 +126,7 @@ def test_linear_imaging_is_a_linear_filter_of_the_simulation() -> None:
     network, _ = made()
     x, other, style = pictures(1), pictures(2), torch.full((2, 3), 0.5)
     with torch.no_grad():
+        linear_imaging(network).log_level.fill_(3.0)  # far above any grey
         linear_imaging(network).slow.weight.zero_()
         a, b = network.translate(x, style), network.translate(other, style)
         between = network.translate((x + other) / 2, style)
@@ -148,6 +150,21 @@ def test_linear_imaging_changes_slowly() -> None:
     assert power[..., fine].sum() < 5e-4 * power.sum()  # what cutting the Gaussian off at 4 % lets through
 
 
+def test_bright_greys_level_off() -> None:
+    """Of constant pictures: as they are far below the level, within 1 %; never above it; in the same order."""
+    imaging, zero = linear_imaging(made()[0]), torch.zeros(1, 3)
+    features = torch.zeros(1, SMALL.features, 8, 8)
+    with torch.no_grad():
+        for parameter in (*imaging.slow.parameters(), *imaging.inject.parameters()):
+            parameter.zero_()
+        imaging.log_level.fill_(math.log(0.8))
+        images = [float(imaging(features, torch.full((1, 16, 8, 8), grey), zero)[0, 0, 9, 9] + 0.5) for grey in GREYS]
+    assert images[:2] == pytest.approx([0.1, 0.3], rel=0.01)
+    assert images[2] == pytest.approx(0.8 / 2**0.25)
+    assert images == sorted(images)
+    assert images[-1] < 0.8
+
+
 def test_linear_imaging_keeps_bright_bright() -> None:
     """Whatever its filters, shares and the style: of constant pictures the image is proportional to them, not less."""
     draws = torch.Generator().manual_seed(1)
@@ -158,6 +175,7 @@ def test_linear_imaging_keeps_bright_bright() -> None:
             parameter.normal_(generator=draws)
         for parameter in imaging.slow.parameters():
             parameter.zero_()
+        imaging.log_level.fill_(9.0)  # far above any grey
         style = torch.randn((1, 3), generator=draws)
         images = [imaging(features, torch.full((1, 16, 8, 8), grey), style) + 0.5 for grey in (0.0, 0.2, 1.0)]
     scale = float(images[2].mean())

@@ -15,7 +15,7 @@ from picostem.structure import SlipEquivalence, Stack, load_monolayer
 from picostem.style.features import lattice_features
 from picostem.style.picture import Picture, prepare
 from picostem.style.pool import simulate_pool
-from picostem.style.select import SelectSettings, cut, select
+from picostem.style.select import SelectSettings, cut, nearest, select
 
 pytest.importorskip("sklearn")
 
@@ -126,6 +126,33 @@ def test_kept_simulations_have_slips_like_the_experiments() -> None:
     away = np.array([min(float(same.distance(one.truth["slip"]["D_cart_A"], slip)) for slip in slips) for one in pool])
     # Chance gives the median of all, the 24 best 0.43 of it; one in four of the kept may be misplaced.
     assert np.median(away[selection.kept]) < 0.65 * np.median(away)
+
+
+def test_nearest_simulations_are_those_of_each_experiments_own_slip() -> None:
+    layer = load_monolayer("ReS2")
+    slips = np.array([(0.24, 0.08), (0.04, -0.36)]) @ layer.cell
+    pool = simulate_pool("ReS2", 120, pixel_size=0.12, extent=28.8, seed=2)
+    pictures = [one.picture for one in pool]
+    found = nearest([experiment(slip, seed) for seed, slip in enumerate(slips)], pictures, 4)
+    same = SlipEquivalence(layer)
+    for slip, chosen in zip(slips, found, strict=True):
+        away = np.array([float(same.distance(one.truth["slip"]["D_cart_A"], slip)) for one in pool])
+        # An eighth of all are within half the median distance; of four picked by chance, three are in 1 of 140 draws.
+        assert np.median(away[list(chosen)]) < 0.5 * np.median(away)
+
+
+def test_the_part_of_a_picture_that_is_nearest_counts() -> None:
+    """Features of two experiments, the first cut into four parts, and of three simulations."""
+    wide, small = Picture(np.zeros((12, 8), np.float32), 1.0, 0.0, 1.0, "wide"), blank()
+    rows = np.array([[0.0], [9.0], [5.0], [0.2], [5.2], [9.1]])  # two parts of the wide one, then the small one
+    assert nearest([wide, small], [blank()] * 3, 1, given(rows)) == ((2,), (1,))
+    assert nearest([wide, small], [blank()] * 3, 9, given(rows)) == ((2, 0, 1), (1, 2, 0))
+
+
+@pytest.mark.parametrize(("experiments", "simulations", "count"), [(0, 2, 1), (2, 0, 1), (2, 2, 0)])
+def test_nearest_of_nothing_is_refused(experiments: int, simulations: int, count: int) -> None:
+    with pytest.raises(UsageError, match="pictures of both kinds and a positive count"):
+        nearest([blank()] * experiments, [blank()] * simulations, count)
 
 
 def test_weighing_finds_the_one_feature_that_differs_between_pictures() -> None:

@@ -24,7 +24,7 @@ import torch
 from picostem.style.augment import AugmentSettings
 from picostem.style.describe import describe
 from picostem.style.network import StyleNetwork
-from picostem.style.state import History, read_history, read_state, start, write_state
+from picostem.style.state import History, Training, read_history, read_state, start, write_state
 from picostem.style.train import CHECKPOINT, HISTORY, SAMPLES, one_step, train
 from tests.style.made_network import SMALL
 
@@ -165,7 +165,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_it_learns_the_grey_values(tmp_path: Path) -> None:
     """The experiment's mean grey comes three times nearer than that of the simulations; so few steps teach no more."""
-    network = trained(tmp_path, replace(TINY, steps=60, learning_rate=4e-3, constant=0.8))
+    network = trained(tmp_path, replace(TINY, steps=120, learning_rate=4e-3, constant=0.8))
     x = torch.from_numpy(TINY.content(SIMULATED)[0].data)[None, None]
     y = torch.from_numpy(EXPERIMENTAL[0].data)[None, None]
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
@@ -243,6 +243,32 @@ def test_bad_input(tmp_path: Path) -> None:
         trained(tmp_path, replace(TINY, augment=AugmentSettings(patch=128)))
     with pytest.raises(UsageError, match="'tpu9' cannot be used"):
         trained(tmp_path, device="tpu9")
+
+
+def test_partners_are_drawn_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one partner each, every batch of simulations is that of its experiments."""
+    from picostem.style import train as loop
+
+    drawn: list[list[str]] = []
+    batch = loop._batch
+
+    def spied(training: Training, pictures: list[Picture]) -> torch.Tensor:
+        drawn.append([picture.name for picture in pictures])
+        return batch(training, pictures)
+
+    monkeypatch.setattr(loop, "_batch", spied)
+    trained(tmp_path, replace(TINY, steps=8), partners=[[2], [0]])
+    belongs = {"real 7": "made 2", "real 8": "made 0"}
+    simulations, experiments = drawn[::2], drawn[1::2]
+    assert len(experiments) == 8
+    assert simulations == [[belongs[name] for name in names] for names in experiments]
+    assert {name for names in experiments for name in names} == set(belongs)
+
+
+@pytest.mark.parametrize("partners", [[[0]], [[0], []], [[0], [3]]])
+def test_partners_that_are_none_are_refused(tmp_path: Path, partners: list[list[int]]) -> None:
+    with pytest.raises(UsageError, match="at least one for each of the 2 experimental"):
+        trained(tmp_path, partners=partners)
 
 
 def test_divergence_is_said_and_not_saved(tmp_path: Path) -> None:

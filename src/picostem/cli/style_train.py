@@ -73,16 +73,18 @@ def train(
         progress.begin(out.name, 0, 1)
         if simulations is None:
             progress.report("simulations", 0, 0)
-            scope = microscope_of(voltage, semiangle, detector)
-            simulated = _simulated(material, experimental, chosen, scope, seed)
+            pool = _pool(material, chosen, microscope_of(voltage, semiangle, detector), seed)
         else:
-            simulated = _read(simulations, chosen)
+            pool = _read(simulations, chosen)
+        progress.report("likeness", 0, 0)
+        simulated, partners = _chosen(pool, experimental, chosen, seed, keep_all=simulations is not None)
         network = learn(
             simulated,
             experimental,
             chosen,
             out,
             seed=seed,
+            partners=partners,
             device=device,
             threads=threads,
             progress=lambda step, count, losses: progress.report(_said(losses), step, count),
@@ -124,26 +126,32 @@ def _read(folder: Path, preset: Preset) -> list[Picture]:
     return [prepare(read_image(file), preset.pixel_size) for file in files]
 
 
-def _simulated(
-    material: str, experimental: list[Picture], preset: Preset, microscope: Microscope, seed: int
-) -> list[Picture]:
-    """A pool of simulations, or those of it that are like the experiment."""
+def _pool(material: str, preset: Preset, microscope: Microscope, seed: int) -> list[Picture]:
+    """Noise-free simulations, made."""
     from picostem.style.pool import simulate_pool
 
     size, extent = preset.pixel_size, preset.extent
     made = simulate_pool(material, preset.simulations, pixel_size=size, extent=extent, seed=seed, microscope=microscope)
-    pool = [simulation.picture for simulation in made]
-    return pool if preset.keep is None else _selected(pool, experimental, preset.keep, seed)
+    return [simulation.picture for simulation in made]
 
 
-def _selected(pool: list[Picture], experimental: list[Picture], keep: int, seed: int) -> list[Picture]:
-    """Those of the pool that are like the experiment, compared on fields of the size of the smallest picture."""
-    from picostem.style.select import SelectSettings, cut, select
+def _chosen(
+    pool: list[Picture], experimental: list[Picture], preset: Preset, seed: int, *, keep_all: bool
+) -> tuple[list[Picture], list[list[int]] | None]:
+    """Those of the pool that are like the experiment, and which of them belong to each experimental picture."""
+    from picostem.style.select import SelectSettings, cut, nearest, select
 
+    if preset.nearest is not None:
+        found = nearest(experimental, pool, preset.nearest)
+        kept = sorted({index for each in found for index in each})
+        return [pool[index] for index in kept], [[kept.index(index) for index in each] for each in found]
+    if preset.keep is None or keep_all:
+        return pool, None
     extent = min(picture.extent for picture in (*pool, *experimental))
     fields = [part for picture in experimental for part in cut(picture, extent)]
-    found = select(fields, [cut(picture, extent)[0] for picture in pool], SelectSettings(keep=keep, seed=seed))
-    return [pool[index] for index in sorted(found.kept.tolist())]
+    settings = SelectSettings(keep=preset.keep, seed=seed)
+    selection = select(fields, [cut(picture, extent)[0] for picture in pool], settings)
+    return [pool[index] for index in sorted(selection.kept.tolist())], None
 
 
 def _write(

@@ -20,6 +20,9 @@ GRAIN = 15
 OFFSET, DARKEST = 0.02, 1e-4
 """Grey of nothing below the darkest, to begin with, and the least grey over it that a root is taken of."""
 
+LEVEL = 1.5
+"""Where greys level off, to begin with."""
+
 LARGEST = 3.0
 """Logarithm of a filter's share, at most: attributes far from any image must not overflow."""
 
@@ -79,11 +82,12 @@ class FreeImaging(nn.Module):
 
 
 class LinearImaging(nn.Module):
-    """The picture in content as a microscope would show it, (1 + gain) Σ_k c_k (f_k ∗ picture) + background.
+    """The picture in content as a microscope would show it, (1 + gain) r(Σ_k c_k (f_k ∗ picture)) + background.
 
-    The filters have sums of 1 and positive shares c_k, which depend on the attribute alone: bright stays bright. Gain
-    and background come from the features and change slowly from place to place, as contamination and the beam current
-    do.
+    The filters have sums of 1 and positive shares c_k, which depend on the attribute alone: bright stays bright.
+    r(b) = b/(1 + (b/l)⁴)^¼ is b far below a level l, and never more than l: columns that scatter most are less bright
+    than a linear model says. Gain and background come from the features and change slowly from place to place, as
+    contamination and the beam current do. Everything that is pointwise rises with what it is applied to: no atom moves.
     """
 
     kernel: Tensor
@@ -93,6 +97,7 @@ class LinearImaging(nn.Module):
         self.filters = nn.Parameter(torch.zeros(FILTERS, 1, FILTER, FILTER))
         self.log_shares = nn.Parameter(torch.full((FILTERS,), -math.log(FILTERS)))
         self.inject = Injection(config, FILTERS)
+        self.log_level = nn.Parameter(torch.tensor(math.log(LEVEL)))
         self.slow = nn.Conv2d(4 * config.base, 2, 1)
         x = torch.arange(-SLOW_REACH, SLOW_REACH + 1, dtype=torch.float32)
         kernel = torch.exp(-((x / SLOW) ** 2) / 2)
@@ -102,6 +107,7 @@ class LinearImaging(nn.Module):
         """features: (batch, 4 × base, rows/4, columns/4); pixels: 16 channels; out (batch, 1, rows, columns)."""
         picture = functional.pixel_shuffle(pixels, SHRINK)
         image = self._filtered(picture, attribute)
+        image = image / (1 + (image / self.log_level.exp()) ** 4) ** 0.25
         smooth = functional.pad(self.slow(features), [SLOW_REACH] * 4, mode="replicate")
         for kernel in (self.kernel[:, None, :, None], self.kernel[:, None, None, :]):
             smooth = functional.conv2d(smooth, kernel, groups=2)
@@ -138,10 +144,10 @@ class UpConvolution(nn.Module):
 class Grain(nn.Module):
     """Noise of an image: filtered white noise g on the root of the image, so that it is that of counts.
 
-        grain = (sqrt(image + o) + g)² - (image + o) - E[g²],    g = Σ_k s_k(image, attribute) (f_k ∗ noise)
+        grain = (sqrt(image + o) + g)² - (image + o) - E[g²],    g = Σ_k s_k(attribute) (f_k ∗ noise)
 
-    o is the grey that nothing would have, below the darkest. Bright places are noisier so, and high greys further out
-    than low ones. Grain has no mean of its own: the expected image is the one without.
+    o is the grey that nothing would have, below the darkest. Bright places are noisier so, by the root of their
+    brightness, and high greys further out than low ones. Grain has no mean: the expected image is the one without.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -149,19 +155,16 @@ class Grain(nn.Module):
         channels = config.grain
         self.filters = convolution(1, channels, GRAIN, bias=False)
         self.log_offset = nn.Parameter(torch.tensor(math.log(OFFSET)))
-        self.strength = nn.Sequential(convolution(1, channels, 5), activation(config))
+        self.strengths = nn.Parameter(torch.full((channels,), 1 / channels))
         self.inject = Injection(config, channels)
 
     def forward(self, image: Tensor, attribute: Tensor, noise: Tensor) -> Tensor:
         """image, noise: (batch, 1, rows, columns); attribute: (batch, attribute size)."""
-        strength = self.inject(self.strength(image), attribute)
-        g = (strength * self.filters(noise)).sum(dim=1, keepdim=True)
+        strengths = self.inject(self.strengths[None, :, None, None].expand(image.shape[0], -1, 1, 1), attribute)
+        g = (strengths * self.filters(noise)).sum(dim=1, keepdim=True)
+        variance = (
+            (strengths * self.filters.weight[:, 0]).sum(dim=1, keepdim=True).square().sum(dim=(2, 3), keepdim=True)
+        )
         root = (image + self.log_offset.exp()).clamp(min=DARKEST).sqrt()
-        grain: Tensor = 2 * root * g + g.square() - self._variance(strength)
+        grain: Tensor = 2 * root * g + g.square() - variance
         return grain
-
-    def _variance(self, strength: Tensor) -> Tensor:
-        """E[g²], of filters' strengths (batch, channels, rows, columns): Σ_kl s_k s_l (f_k · f_l)."""
-        filters = self.filters.weight.flatten(1)
-        mixed = functional.conv2d(strength, (filters @ filters.T)[:, :, None, None])
-        return (strength * mixed).sum(dim=1, keepdim=True)

@@ -23,7 +23,8 @@ class Preset:
         pixel_size: of the pictures, Å.
         extent: side of the simulated pictures, Å.
         simulations: how many are made to choose from.
-        keep: how many of them, those most like the experiment (Trident I); None keeps them all, like it or not.
+        keep: how many of them, those most like the experiments (Trident I); None keeps them all, like it or not.
+        nearest: how many are drawn with each experimental picture, those most like it; None: any that is kept.
         steps: of training; None: as many as `epochs` over the larger of the two sets take.
         constant: share of the steps at full learning rate; it falls to 0 in a straight line in the rest.
         content_every: steps between two of the content discriminator.
@@ -41,6 +42,7 @@ class Preset:
     extent: float
     simulations: int
     keep: int | None
+    nearest: int | None
     batch: int
     steps: int | None
     epochs: int
@@ -81,6 +83,7 @@ PAPER = Preset(
     extent=36.0,
     simulations=256,
     keep=41,
+    nearest=None,
     batch=2,
     steps=None,
     epochs=3000,
@@ -117,8 +120,9 @@ CPU = Preset(
     augment=AugmentSettings(patch=128, of=MEAN_CROP),
     pixel_size=0.08,
     extent=40.0,
-    simulations=128,
+    simulations=256,
     keep=41,
+    nearest=5,
     batch=2,
     steps=10_000,
     epochs=0,
@@ -137,6 +141,8 @@ SMALL = replace(
     name="small",
     network=NetworkConfig(base=8, residual=1, discriminator=16, discriminator_layers=3, content_kernel=3),
     weights=replace(CPU.weights, spectrum=0.0, greys=0.0),
+    simulations=128,
+    nearest=None,
     steps=2_000,
     learning_rate=5e-4,
     adversarial="bce",
@@ -155,7 +161,7 @@ def plain(preset: Preset) -> Preset:
 
 def no_selection(preset: Preset) -> Preset:
     """Any simulations, not those like the experiment."""
-    return replace(preset, name=f"{preset.name}-no-selection", keep=None)
+    return replace(preset, name=f"{preset.name}-no-selection", keep=None, nearest=None)
 
 
 def no_augmentation(preset: Preset) -> Preset:

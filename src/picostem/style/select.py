@@ -123,6 +123,34 @@ def select(
     return Selection(*parts, distances, kept, perplexity, notes)
 
 
+def nearest(
+    experiment: Sequence[Picture],
+    simulated: Sequence[Picture],
+    count: int,
+    extractor: Extractor = lattice_features,
+) -> tuple[tuple[int, ...], ...]:
+    """Of each experimental picture, the `count` simulations whose features are nearest to those of any part of it.
+
+    Distances are taken between standardised features themselves: an embedding in a plane keeps clusters, not
+    neighbours.
+
+    Raises:
+        UsageError: no picture of one kind, or a count that is not positive.
+    """
+    if not len(experiment) or not len(simulated) or count < 1:
+        raise UsageError(
+            f"expected pictures of both kinds and a positive count; got {len(experiment)} experimental and "
+            f"{len(simulated)} simulated pictures, and {count}"
+        )
+    extent = min(picture.extent for picture in (*experiment, *simulated))
+    parts = [(index, part) for index, picture in enumerate(experiment) for part in cut(picture, extent)]
+    features = _standardised(extractor(_alike([*(part for _, part in parts), *simulated])))
+    owners, own, others = np.array([index for index, _ in parts]), features[: len(parts)], features[len(parts) :]
+    gaps = np.linalg.norm(others[:, None] - own[None], axis=-1)
+    ranked = (np.argsort(gaps[:, owners == index].min(axis=1), kind="stable") for index in range(len(experiment)))
+    return tuple(tuple(order[:count].tolist()) for order in ranked)
+
+
 def cut(picture: Picture, extent: float) -> tuple[Picture, ...]:
     """Squares of a side, evenly spread over the picture, neighbours overlapping by half or more.
 

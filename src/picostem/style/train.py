@@ -26,6 +26,7 @@ from picostem.style.state import History, Training, fingerprint, read_state, sta
 from picostem.style.step import Losses, content_loss, domain_losses, grain_of, imagine, network_losses, sum_of, weighted
 
 Progress = Callable[[int, int, dict[str, float]], object]
+Partners = Sequence[Sequence[int]] | None
 
 CHECKPOINT, HISTORY, SAMPLES = "checkpoint.safetensors", "training.jsonl", "samples"
 
@@ -46,6 +47,7 @@ def train(
     folder: Path,
     *,
     seed: int,
+    partners: Partners = None,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -60,6 +62,7 @@ def train(
 
     Args:
         simulated, experimental: pictures at the preset's pixel size.
+        partners: of each experimental picture, the indices of the simulations that are drawn with it; None: any.
         device: "auto" takes a graphics processor where there is one.
         threads: of the processor; None leaves them as they are set.
         progress: called after each step with its number, how many there are, and the losses.
@@ -74,12 +77,13 @@ def train(
         DataError: pictures that are too small or of another pixel size, or losses that are not finite.
     """
     _check(simulated, experimental, preset)
+    _check_partners(partners, simulated, experimental)
     simulated = preset.content(simulated)
     if threads is not None:
         torch.set_num_threads(threads)
     steps = preset.total_steps(len(simulated), len(experimental))
     pictures = fingerprint(simulated, experimental)
-    identity = {"preset": preset.as_dict(), "steps": steps, "seed": seed, "pictures": pictures}
+    identity = {"preset": preset.as_dict(), "steps": steps, "seed": seed, "pictures": pictures, "partners": partners}
     path = folder / CHECKPOINT
     training = start(preset, seed, device)
     if resume and path.exists():
@@ -88,7 +92,7 @@ def train(
     saved = time.monotonic()
     with contextlib.closing(history), interrupts() as interrupted:
         while training.step < steps and not interrupted():
-            losses = one_step(training, simulated, experimental, steps)
+            losses = one_step(training, simulated, experimental, steps, partners)
             history.add(training.step, losses)
             if samples_every and (training.step % samples_every == 0 or training.step == steps):
                 _write_sample(training, simulated, experimental, folder)
@@ -116,7 +120,11 @@ def _write_sample(
 
 
 def one_step(
-    training: Training, simulated: Sequence[Picture], experimental: Sequence[Picture], steps: int
+    training: Training,
+    simulated: Sequence[Picture],
+    experimental: Sequence[Picture],
+    steps: int,
+    partners: Partners = None,
 ) -> dict[str, float]:
     """Draw patches and train all parts on them once; returns the losses, unweighted.
 
@@ -125,7 +133,7 @@ def one_step(
     """
     preset, judges = training.preset, training.judges
     _set_rates(training, steps)
-    x, y = (_batch(training, pictures) for pictures in (simulated, experimental))
+    x, y = (_batch(training, chosen) for chosen in _drawn(training, simulated, experimental, partners))
     made_x, made_y = imagine(training.network, x, y, training.generator)
 
     judged = domain_losses(made_x, made_y, judges, preset.weights, preset.adversarial)
@@ -168,11 +176,23 @@ def _set_rates(training: Training, steps: int) -> None:
             group["lr"] = group["full_rate"] * share
 
 
+def _drawn(
+    training: Training, simulated: Sequence[Picture], experimental: Sequence[Picture], partners: Partners
+) -> tuple[list[Picture], list[Picture]]:
+    """Random pictures of both kinds for one batch, the simulated ones partners of the experimental ones."""
+    count, rng = training.preset.batch, training.rng
+    of_y = rng.integers(len(experimental), size=count)
+    if partners is None:
+        of_x = rng.integers(len(simulated), size=count)
+    else:
+        of_x = np.array([rng.choice(partners[index]) for index in of_y])
+    return [simulated[index] for index in of_x], [experimental[index] for index in of_y]
+
+
 def _batch(training: Training, pictures: Sequence[Picture]) -> Tensor:
-    """Random patches of random pictures, (batch, 1, patch, patch)."""
-    preset, rng = training.preset, training.rng
-    chosen = rng.integers(len(pictures), size=preset.batch)
-    patches = np.stack([augment(pictures[index], preset.augment, rng).data for index in chosen])
+    """Random patches of the pictures, (batch, 1, patch, patch)."""
+    settings, rng = training.preset.augment, training.rng
+    patches = np.stack([augment(picture, settings, rng).data for picture in pictures])
     return torch.from_numpy(patches)[:, None].to(training.device, memory_format=torch.channels_last)
 
 
@@ -215,6 +235,17 @@ def interrupts() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
     if came.is_set():
         raise KeyboardInterrupt
+
+
+def _check_partners(partners: Partners, simulated: Sequence[Picture], experimental: Sequence[Picture]) -> None:
+    if partners is None:
+        return
+    known = all(len(each) and set(each) <= set(range(len(simulated))) for each in partners)
+    if len(partners) != len(experimental) or not known:
+        raise UsageError(
+            f"partners are indices of the {len(simulated)} simulated pictures, at least one for each of the "
+            f"{len(experimental)} experimental ones; got {partners}"
+        )
 
 
 def _check(simulated: Sequence[Picture], experimental: Sequence[Picture], preset: Preset) -> None:
