@@ -20,7 +20,7 @@ GRAIN = 15
 OFFSET, DARKEST = 0.02, 1e-4
 """Grey of nothing below the darkest, to begin with, and the least grey over it that a root is taken of."""
 
-LEVEL = 1.5
+LEVEL = 1.0
 """Where greys level off, to begin with."""
 
 LARGEST = 3.0
