@@ -21,6 +21,8 @@ RANKS = (
     {"simulate"},
     {"style"},
     {"resolve"},
+    {"dataset"},
+    {"infer"},
     {"report"},
     {"pipeline"},
     {"bench"},

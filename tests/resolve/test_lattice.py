@@ -15,15 +15,14 @@ from picostem.resolve.lattice import (
     PEAK_THRESHOLD,
     Lattice,
     Spectrum,
-    all_reflections,
     find_lattices,
     power_spectrum,
     refine_lattice,
-    reflections,
     spectrum_peaks,
     unindexed_share,
 )
 from picostem.structure import Monolayer, layer_operations, load_monolayer
+from picostem.structure.lattice import all_reflections, reflections
 
 from .made import MOS2, RES2, crystal_image, make_lattice, plane_waves
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from picostem.resolve.lattice import Lattice, Spectrum, power_spectrum, reflections
+from picostem.resolve.lattice import Lattice, Spectrum, power_spectrum
 from picostem.resolve.pair import Pair, find_pairs, same_points, settings_like
 from picostem.simulate import AcquisitionSettings, simulate_stack
 from picostem.structure import Monolayer, Stack, load_monolayer, rotation_matrix
+from picostem.structure.lattice import reflections
 
 from .made import MICROSCOPE, MOS2, PIXEL_SIZE, RES2, make_lattice
 from .made_twisted import lattices_of

@@ -40,7 +40,7 @@ def test_every_image_is_what_its_truth_says() -> None:
         lattice = truth["layer1"]
         frame = {"rotation": lattice["rotation_deg"] * DEGREE, "mirrored": lattice["mirrored"]}
         origin = lattice["origin_image_A"]
-        expected = simulate_periodic(stack, PUBLISHED_MICROSCOPE, (60, 60), 0.15, origin=origin, **frame)
+        expected = simulate_periodic(stack, PUBLISHED_MICROSCOPE, (60, 60), 0.15, origin=origin, together=True, **frame)
         assert np.abs(one.image.data - expected).max() < 1e-6 * expected.max()  # angles through degrees and back
         assert json.loads(json.dumps(truth))["acquisition"]["dose_e_per_A2"] is None
 

@@ -14,10 +14,14 @@ from picostem.pipeline import resolve
 from picostem.report.stacking import resolved_stack
 from picostem.resolve.result import ResolvedLayer, Result
 from picostem.simulate import Microscope, simulate_atoms
+from picostem.simulate.synthesis import synthesise
+from picostem.simulate.together import share_a_lattice, together_harmonics
+from picostem.structure import image_from_crystal
 from picostem.style.picture import Picture, prepare
 from picostem.style.pool import PUBLISHED_MICROSCOPE
 
 FloatArray = NDArray[np.float64]
+FloatImage = NDArray[np.float32]
 
 BORDER = 12.0
 """Å of specimen around the field: what `simulate_atoms` looks at, and a little more."""
@@ -60,9 +64,23 @@ def simulated_again(
     """
     field = (shape[1] * pixel_size, shape[0] * pixel_size)
     atoms = resolved_atoms(result.layers, field)
-    data = simulate_atoms(atoms, microscope, shape, pixel_size)
+    data = simulate_atoms(atoms, microscope, shape, pixel_size) + _together(
+        result.layers, microscope, shape, pixel_size
+    )
     image = Image(data, (pixel_size, pixel_size), "lattice", result.image.name)
     return prepare(image)
+
+
+def _together(
+    layers: tuple[ResolvedLayer, ...], microscope: Microscope, shape: tuple[int, int], pixel_size: float
+) -> FloatImage | float:
+    """What layers of one lattice do together, on the lattice as it was measured."""
+    stack, first = resolved_stack(layers), layers[0]
+    if not share_a_lattice(stack):
+        return 0.0
+    hk, coefficients = together_harmonics(stack, image_from_crystal(first.rotation, first.mirrored), microscope)
+    g = hk @ np.linalg.inv(first.rows).T
+    return synthesise(g, coefficients * np.exp(-2j * np.pi * g @ first.origin), shape, pixel_size)
 
 
 def resolved_atoms(layers: tuple[ResolvedLayer, ...], field: tuple[float, float]) -> Atoms:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picostem.resolve.estimate import Observation
-from picostem.resolve.lattice import Lattice, reflections
+from picostem.resolve.lattice import Lattice
 from picostem.resolve.noise import Noise, Whitener
 from picostem.resolve.window import Harmonics, extract_harmonics, window_starts
+from picostem.structure.lattice import reflections
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage, special
 
+from picostem.structure.lattice import reflections
 from picostem.structure.monolayer import Monolayer
 from picostem.structure.symmetry import layer_operations
 
@@ -197,22 +198,6 @@ def _parabola(ratio: FloatArray, row: int, col: int) -> tuple[float, float]:
         curvature = line[0] - 2 * line[1] + line[2]
         offsets.append(0.0 if curvature >= 0 else float(np.clip((line[0] - line[2]) / (2 * curvature), -0.5, 0.5)))
     return offsets[0], offsets[1]
-
-
-def all_reflections(reciprocal: FloatArray, limit: float) -> NDArray[np.int64]:
-    """Indices (h, k) of the reciprocal lattice within a radius, (0, 0) among them, shape (n, 2)."""
-    rows = np.linalg.inv(reciprocal).T
-    reach = np.ceil(limit * np.linalg.norm(rows, axis=1)).astype(int)
-    h, k = np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij")
-    hk = np.stack([h.ravel(), k.ravel()], axis=1).astype(np.int64)
-    return np.asarray(hk[np.linalg.norm(hk @ reciprocal, axis=1) <= limit])
-
-
-def reflections(reciprocal: FloatArray, limit: float) -> NDArray[np.int64]:
-    """Indices (h, k) of one half of the reciprocal lattice within a radius, the shortest first, shape (n, 2)."""
-    hk = all_reflections(reciprocal, limit)
-    hk = hk[(hk[:, 0] > 0) | ((hk[:, 0] == 0) & (hk[:, 1] > 0))]
-    return np.asarray(hk[np.argsort(np.linalg.norm(hk @ reciprocal, axis=1), kind="stable")])
 
 
 def find_lattices(

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picostem.physics import electron_wavelength
-from picostem.resolve.channelling import channelling
-from picostem.resolve.interference import interference
 from picostem.resolve.stacking import Stackings
+from picostem.simulate.channelling import channelling
 from picostem.simulate.column import Scatterer, scatterers
+from picostem.simulate.interference import interference
 from picostem.simulate.microscope import Microscope
 from picostem.simulate.transfer import ABERRATIONS, Aberrations, ApertureOverlap
 from picostem.structure.monolayer import Monolayer

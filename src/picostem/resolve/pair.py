@@ -21,9 +21,9 @@ from picostem.resolve.lattice import (
     expected_power,
     find_lattices,
     refine_lattice,
-    reflections,
     same_setting,
 )
+from picostem.structure.lattice import reflections
 from picostem.structure.monolayer import Monolayer
 from picostem.structure.stack import image_from_crystal
 from picostem.structure.symmetry import layer_operations

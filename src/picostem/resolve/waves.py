@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from picostem.resolve.lattice import Lattice, reflections
+from picostem.resolve.lattice import Lattice
 from picostem.resolve.model import Optics, Prior, StackModel
+from picostem.structure.lattice import reflections
 from picostem.structure.monolayer import Monolayer
 
 FloatArray = NDArray[np.float64]

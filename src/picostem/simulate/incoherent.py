@@ -11,7 +11,8 @@ The image (detected fraction of the beam at probe position r) is the sum over at
 | O | `probe_transfer`, expanded to first order in z about the middle of each plane of atoms |
 
 Two atoms on one column of a layer interfere, which counts as a scatterer of its own (see `column`). There is no other
-interference and no multiple scattering; tests/simulate/test_multislice.py states what that costs. Perfect layers are
+interference and no multiple scattering, unless `together` adds it for layers of one lattice;
+tests/simulate/test_multislice.py states what that costs. Perfect layers are
 drawn as Fourier series (`simulate_periodic`), any other atoms by a non-uniform FFT (`simulate_atoms`).
 """
 
@@ -32,6 +33,7 @@ from picostem.simulate.gridding import PointSpectrum
 from picostem.simulate.microscope import Microscope
 from picostem.simulate.scattering import thermal_transfer
 from picostem.simulate.synthesis import synthesise
+from picostem.simulate.together import together_series
 from picostem.simulate.transfer import ApertureOverlap
 from picostem.structure import Layer, Stack, image_from_crystal
 
@@ -60,6 +62,7 @@ def simulate_periodic(
     mirrored: bool = False,
     origin: tuple[float, float] = (0.0, 0.0),
     displacements: Displacements | None = None,
+    together: bool = False,
 ) -> FloatImage:
     """Noise-free ADF image of perfect, endless layers, which may be twisted or of different lattices.
 
@@ -72,18 +75,20 @@ def simulate_periodic(
         mirrored: whether the crystal frame is seen mirrored.
         origin: where layer 1's crystal frame has its origin in the image frame, Å.
         displacements: thermal displacement per element, rms along one axis, Å; `rms_displacement` where not given.
+        together: add what neighbouring layers of one lattice do together (`together`), with usual displacements.
 
     Returns:
         detected fraction of the beam, shape (rows, columns), float32, row 0 at the top (+y).
 
     Raises:
-        UsageError: for a shape or pixel size that is not positive, or an element without scattering factors.
+        UsageError: for a shape or pixel size that is not positive, an element without scattering factors, or layers
+            that do not share a lattice where what they do together is asked for.
     """
     _check_field(shape, pixel_size)
-    frame = image_from_crystal(rotation, mirrored)
-    series = [
-        _layer_series(layer, frame, np.asarray(origin), microscope, displacements or {}) for layer in stack.layers
-    ]
+    frame, place = image_from_crystal(rotation, mirrored), np.asarray(origin)
+    series = [_layer_series(layer, frame, place, microscope, displacements or {}) for layer in stack.layers]
+    if together:
+        series.append(together_series(stack, frame, place, microscope))
     g = np.concatenate([vectors for vectors, _ in series])
     coefficients = np.concatenate([values for _, values in series])
     return synthesise(*_merged(g, coefficients), shape, pixel_size)

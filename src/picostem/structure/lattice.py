@@ -1,4 +1,4 @@
-"""Two-dimensional lattices: reduction, refinement by further translations, and the shortest of equivalent vectors.
+"""Two-dimensional lattices: reduction, further translations, the shortest of equivalent vectors, reflections.
 
 A lattice is a (2, 2) array of rows in Å; vectors have shape (..., 2).
 """
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 TIE = 1e-6
 """Å. Lengths and components that differ by less are equal: far above rounding (1e-14 Å), far below any measurement."""
@@ -79,3 +80,19 @@ def preferred(candidates: FloatArray) -> NDArray[np.intp]:
         highest = np.where(kept, component, -np.inf).max(-1, keepdims=True)
         kept &= component >= highest - TIE
     return np.asarray(kept.argmax(-1))
+
+
+def all_reflections(reciprocal: FloatArray, limit: float) -> IntArray:
+    """Indices (h, k) of the reciprocal lattice within a radius, (0, 0) among them, shape (n, 2)."""
+    rows = np.linalg.inv(reciprocal).T
+    reach = np.ceil(limit * np.linalg.norm(rows, axis=1)).astype(int)
+    h, k = np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij")
+    hk = np.stack([h.ravel(), k.ravel()], axis=1).astype(np.int64)
+    return np.asarray(hk[np.linalg.norm(hk @ reciprocal, axis=1) <= limit])
+
+
+def reflections(reciprocal: FloatArray, limit: float) -> IntArray:
+    """Indices (h, k) of one half of the reciprocal lattice within a radius, the shortest first, shape (n, 2)."""
+    hk = all_reflections(reciprocal, limit)
+    hk = hk[(hk[:, 0] > 0) | ((hk[:, 0] == 0) & (hk[:, 1] > 0))]
+    return np.asarray(hk[np.argsort(np.linalg.norm(hk @ reciprocal, axis=1), kind="stable")])

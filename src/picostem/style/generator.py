@@ -20,9 +20,6 @@ GRAIN = 15
 OFFSET, DARKEST = 0.02, 1e-4
 """Grey of nothing below the darkest, to begin with, and the least grey over it that a root is taken of."""
 
-LEVEL = 1.0
-"""Where greys level off, to begin with."""
-
 LARGEST = 3.0
 """Logarithm of a filter's share, at most: attributes far from any image must not overflow."""
 
@@ -82,12 +79,11 @@ class FreeImaging(nn.Module):
 
 
 class LinearImaging(nn.Module):
-    """The picture in content as a microscope would show it, (1 + gain) r(Σ_k c_k (f_k ∗ picture)) + background.
+    """The picture in content as a microscope would show it, (1 + gain) Σ_k c_k (f_k ∗ picture) + background.
 
-    The filters have sums of 1 and positive shares c_k, which depend on the attribute alone: bright stays bright.
-    r(b) = b/(1 + (b/l)⁴)^¼ is b far below a level l, and never more than l: columns that scatter most are less bright
-    than a linear model says. Gain and background come from the features and change slowly from place to place, as
-    contamination and the beam current do. Everything that is pointwise rises with what it is applied to: no atom moves.
+    The filters have sums of 1 and positive shares c_k, which depend on the attribute alone: bright stays bright. Gain
+    and background come from the features and change slowly from place to place, as contamination and the beam current
+    do.
     """
 
     kernel: Tensor
@@ -97,7 +93,6 @@ class LinearImaging(nn.Module):
         self.filters = nn.Parameter(torch.zeros(FILTERS, 1, FILTER, FILTER))
         self.log_shares = nn.Parameter(torch.full((FILTERS,), -math.log(FILTERS)))
         self.inject = Injection(config, FILTERS)
-        self.log_level = nn.Parameter(torch.tensor(math.log(LEVEL)))
         self.slow = nn.Conv2d(4 * config.base, 2, 1)
         x = torch.arange(-SLOW_REACH, SLOW_REACH + 1, dtype=torch.float32)
         kernel = torch.exp(-((x / SLOW) ** 2) / 2)
@@ -107,7 +102,6 @@ class LinearImaging(nn.Module):
         """features: (batch, 4 × base, rows/4, columns/4); pixels: 16 channels; out (batch, 1, rows, columns)."""
         picture = functional.pixel_shuffle(pixels, SHRINK)
         image = self._filtered(picture, attribute)
-        image = image / (1 + (image / self.log_level.exp()) ** 4) ** 0.25
         smooth = functional.pad(self.slow(features), [SLOW_REACH] * 4, mode="replicate")
         for kernel in (self.kernel[:, None, :, None], self.kernel[:, None, None, :]):
             smooth = functional.conv2d(smooth, kernel, groups=2)

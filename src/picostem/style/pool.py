@@ -15,6 +15,7 @@ from picostem.image import Image
 from picostem.simulate.acquisition import AcquisitionSettings
 from picostem.simulate.incoherent import simulate_periodic
 from picostem.simulate.microscope import Microscope
+from picostem.simulate.together import share_a_lattice
 from picostem.simulate.truth import Placement, describe
 from picostem.structure import Monolayer, Stack, load_materials
 from picostem.style.picture import Picture, prepare
@@ -133,8 +134,10 @@ def _simulated(
     stack: Stack, microscope: Microscope, shape: tuple[int, int], pixel_size: float, place: Placement, name: str
 ) -> Simulation:
     frame = {"rotation": place.rotation, "mirrored": place.mirrored, "origin": place.origin}
-    data = simulate_periodic(stack, microscope, shape, pixel_size, **frame)  # type: ignore[arg-type]
+    together = share_a_lattice(stack)
+    data = simulate_periodic(stack, microscope, shape, pixel_size, together=together, **frame)  # type: ignore[arg-type]
     image = Image(data=data, name=name).with_pixel_size(pixel_size, "user")
     truth = describe(stack, microscope, AcquisitionSettings(), image, place)
     truth["acquisition"] = {"noise": "none; the image is the detected fraction of the beam", "dose_e_per_A2": None}
-    return Simulation(prepare(image), image, truth | {"simulated": "picostem, linear imaging"})
+    how = "picostem, layers scattering together" if together else "picostem, linear imaging"
+    return Simulation(prepare(image), image, truth | {"simulated": how})

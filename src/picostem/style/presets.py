@@ -114,6 +114,7 @@ CPU = Preset(
         random_adversarial=0.5,
         spectrum=4.0,
         greys=5.0,
+        consistency=0.02,  # linear imaging keeps the content; more would hold greys to those of simulations
         kl=0.001,  # with the published weight, images of one session all get one attribute, and so one background
         latent=1.0,
         mode_seeking=0.02,  # a few images have one style or few: to make drawn ones differ as published tears images up

@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picostem.physics import electron_wavelength, relativistic_factor, scattering_amplitude
-from picostem.resolve.lattice import all_reflections
 from picostem.simulate.scattering import rms_displacement, thermal_transfer
 from picostem.simulate.transfer import Aberrations, aperture_overlap_nodes
+from picostem.structure.lattice import all_reflections
 from picostem.structure.monolayer import Monolayer
 
 FloatArray = NDArray[np.float64]

@@ -7,19 +7,18 @@ import pytest
 from numpy.typing import NDArray
 
 from picostem.physics import electron_wavelength, interaction_parameter, scattering_factor
-from picostem.resolve.channelling import REACH, channelling
-from picostem.resolve.lattice import all_reflections
+from picostem.simulate.channelling import REACH, channelling
 from picostem.simulate.scattering import rms_displacement, thermal_transfer
 from picostem.simulate.transfer import Aberrations, aperture_overlap_nodes, probe_transfer
-from picostem.structure import Monolayer, image_from_crystal
-
-from .made import MOS2
+from picostem.structure import Monolayer, image_from_crystal, load_monolayer
+from picostem.structure.lattice import all_reflections
 
 ComplexArray = NDArray[np.complex128]
 
 VOLTAGE, SEMIANGLE, DISTANCE = 60e3, 0.0315, 6.1
 WAVELENGTH = electron_wavelength(VOLTAGE)
 ABERRATED = Aberrations(C10=-8.0, C12a=7.0, C12b=-4.0, C21a=60.0, C21b=90.0)
+MOS2 = load_monolayer("MoS2")
 RECIPROCAL = MOS2.reciprocal @ image_from_crystal(0.6, True).T
 HK = np.array([[1, 0], [1, 1], [-1, 2], [0, 0]])
 GRID = 80

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from picostem.physics import electron_wavelength, relativistic_factor, scattering_factor
-from picostem.resolve.lattice import all_reflections
 from picostem.simulate.scattering import rms_displacement, thermal_transfer
 from picostem.simulate.transfer import Aberrations, aperture_overlap_nodes
+from picostem.structure.lattice import all_reflections
 from picostem.structure.monolayer import Monolayer
 
 FloatArray = NDArray[np.float64]

@@ -7,13 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from picostem.physics import electron_wavelength, relativistic_factor, scattering_amplitude
-from picostem.resolve.interference import EDGE, NODES, REACH, interference
-from picostem.resolve.lattice import all_reflections
+from picostem.simulate.interference import EDGE, NODES, REACH, interference
 from picostem.simulate.scattering import rms_displacement, thermal_transfer
 from picostem.simulate.transfer import Aberrations, aperture_overlap_nodes
-from picostem.structure import Monolayer, image_from_crystal
-
-from .made import MOS2
+from picostem.structure import Monolayer, image_from_crystal, load_monolayer
+from picostem.structure.lattice import all_reflections
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -21,6 +19,7 @@ ComplexArray = NDArray[np.complex128]
 VOLTAGE, SEMIANGLE, DETECTOR = 60e3, 0.0315, (0.0495, 0.198)
 WAVELENGTH = electron_wavelength(VOLTAGE)
 ABERRATED = Aberrations(C10=-8.0, C12a=7.0, C12b=-4.0, C21a=60.0, C21b=90.0)
+MOS2 = load_monolayer("MoS2")
 RECIPROCAL = MOS2.reciprocal @ image_from_crystal(0.6, True).T
 DEPTHS = (1.0, 7.1)
 HK = np.array([[0, 0], [1, 0], [1, 1], [-1, 2]])
