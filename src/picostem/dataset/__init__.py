@@ -1,0 +1,1 @@
+"""Labelled harmonics of stacks with known slips, for networks to learn from."""
