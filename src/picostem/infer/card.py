@@ -1,0 +1,172 @@
+"""What a network for stackings says of itself: `net.json`, its card, checked value by value when it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from picostem.errors import DataError, UsageError
+from picostem.infer.calibrate import Calibration
+from picostem.infer.features import Invariants
+from picostem.infer.torus import Torus
+from picostem.version import VERSION
+
+FORMAT = "picostem.stacking-net/1"
+MAX_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class NetCard:
+    """What a network is for, what it reads, and how far it can be believed.
+
+    Attributes:
+        name, material: of the network; of the layers.
+        layers: how many there are.
+        antiparallel: whether every other one is turned by 180°.
+        window_A: side of the windows that it was trained for, Å.
+        cell: rows of the lattice, Å.
+        matrices: of `picostem.infer.torus.Torus`, [order][row][column].
+        hk: reflections, in the order of the amplitudes.
+        triples: of `picostem.infer.features.Invariants`.
+        calibration: of its probabilities.
+        training: settings, seeds, steps, what it was trained with.
+        figures: as measured.
+        version: of picostem.
+        sha256: of network.onnx; empty until that is written.
+
+    Raises:
+        DataError: the values contradict each other.
+    """
+
+    name: str
+    material: str
+    layers: int
+    antiparallel: bool
+    window_A: float
+    cell: tuple[tuple[float, ...], ...]
+    matrices: tuple[tuple[tuple[int, ...], ...], ...]
+    hk: tuple[tuple[int, ...], ...]
+    triples: tuple[tuple[int, ...], ...]
+    calibration: Calibration = field(default_factory=Calibration)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    version: str = VERSION
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not (2 <= self.layers <= MAX_LAYERS and 0 < self.window_A < np.inf):
+            raise DataError(
+                f"net {self.name!r}: expected 2 to {MAX_LAYERS} layers and a window of positive side, got "
+                f"{self.layers} and {self.window_A} Å"
+            )
+        try:
+            interfaces, _ = self.torus.interfaces, self.invariants
+        except (UsageError, ValueError, TypeError, OverflowError) as error:
+            raise DataError(f"net {self.name!r}: the card is damaged: {error}") from error
+        if interfaces != self.layers - 1:
+            raise DataError(f"net {self.name!r}: {self.layers} layers, but matrices for {interfaces} slips")
+
+    @staticmethod
+    def of(
+        name: str, material: str, antiparallel: bool, window_A: float, torus: Torus, invariants: Invariants, **rest: Any
+    ) -> NetCard:
+        """The card of a network with the arrays that it works with; `rest` are the other fields."""
+        return NetCard(
+            name,
+            material,
+            torus.interfaces + 1,
+            antiparallel,
+            window_A,
+            _nested(torus.cell.tolist()),
+            _nested(torus.matrices.tolist()),
+            _nested(invariants.hk.tolist()),
+            _nested(invariants.triples.tolist()),
+            **rest,
+        )
+
+    @property
+    def torus(self) -> Torus:
+        """What stackings there are."""
+        return Torus(np.array(self.cell, dtype=np.float64), np.array(self.matrices, dtype=np.int64))
+
+    @property
+    def invariants(self) -> Invariants:
+        """What the network reads."""
+        return Invariants(np.array(self.hk, dtype=np.int64), np.array(self.triples, dtype=np.int64).reshape(-1, 3))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as in `net.json`."""
+        return {"format": FORMAT, **json.loads(json.dumps(asdict(self), allow_nan=False))}
+
+    @staticmethod
+    def from_dict(values: Any, where: str) -> NetCard:
+        """The card of a net.json that has been parsed; `where` it lies is for messages.
+
+        Raises:
+            DataError: another format, keys that are missing or unknown, values of the wrong kind.
+        """
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            found = values.get("format") if isinstance(values, dict) else type(values).__name__
+            raise DataError(
+                f"{where}: expected a network's card of format {FORMAT!r}, found {found!r}: train the network again, "
+                "or use the version of picostem that wrote it"
+            )
+        rest = _checked({key: value for key, value in values.items() if key != "format"}, _KINDS, where)
+        calibration = Calibration(**_checked(rest["calibration"], _CALIBRATION, f"{where}: calibration"))
+        arrays = {name: _numbers(rest[name], whole, f"{where}: {name}") for name, whole in _ARRAYS.items()}
+        return NetCard(**rest | arrays | {"calibration": calibration})
+
+
+_NUMBER = (int, float)
+_ARRAYS = {"cell": False, "matrices": True, "hk": True, "triples": True}
+"""Whether their numbers are whole."""
+
+_KINDS: dict[str, Any] = {
+    "name": str,
+    "material": str,
+    "layers": int,
+    "antiparallel": bool,
+    "window_A": _NUMBER,
+    **dict.fromkeys(_ARRAYS, list),
+    "calibration": dict,
+    "training": dict,
+    "figures": dict,
+    "version": str,
+    "sha256": str,
+}
+_CALIBRATION: dict[str, Any] = {one.name: _NUMBER for one in fields(Calibration)} | {"windows": int}
+
+
+def _checked(values: dict[str, Any], kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The values, if they are all that is needed, nothing else, and of the right kinds."""
+    if values.keys() != kinds.keys():
+        missing, unknown = sorted(kinds.keys() - values.keys()), sorted(values.keys() - kinds.keys())
+        raise DataError(f"{where}: lacks {missing or 'nothing'}, and has unknown {unknown or 'nothing'}")
+    for key, kind in kinds.items():
+        _check_kind(values[key], kind, f"{where}: {key}")
+    return values
+
+
+def _numbers(values: Any, whole: bool, where: str) -> Any:
+    """Nested lists of numbers as tuples."""
+    if isinstance(values, list):
+        return tuple(_numbers(value, whole, where) for value in values)
+    _check_kind(values, int if whole else _NUMBER, where)
+    return values
+
+
+def _check_kind(value: Any, kind: Any, what: str) -> None:
+    """True is no number, and a number is finite."""
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+    if not right or (isinstance(value, _NUMBER) and not abs(value) < 1e100):
+        expected = " or ".join(one.__name__ for one in kinds)
+        raise DataError(f"{what} should be {expected} and finite, is {value!r:.60}: the card is damaged")
+
+
+def _nested(values: Any) -> Any:
+    return tuple(map(_nested, values)) if isinstance(values, list) else values

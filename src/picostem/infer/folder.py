@@ -1,0 +1,115 @@
+"""Net folders: one trained network with its card, found by name or place, and written all at once.
+
+A folder holds `network.onnx` and `net.json` (the card). Those that come with the package are looked for by the name of
+their folder in `SHIPPED`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from picostem.errors import DataError, FileError, OutputError, UsageError
+from picostem.infer.card import NetCard
+
+CARD, NETWORK = "net.json", "network.onnx"
+SHIPPED = Path(__file__).parent / "shipped"
+MAX_CARD_BYTES = 1_000_000
+
+
+def shipped_nets() -> tuple[str, ...]:
+    """Names of the networks that come with the package, sorted."""
+    return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{CARD}")))
+
+
+def net_folder(name_or_folder: str | Path) -> Path:
+    """The folder of a network: one that comes with the package, by name, or any other, by path.
+
+    A shipped name goes before a folder of that name here; `./NAME` is always the folder.
+
+    Raises:
+        UsageError: neither a shipped network nor a folder.
+        DataError: a folder or file that is no net folder.
+    """
+    text = str(name_or_folder)
+    if text in shipped_nets():
+        return SHIPPED / text
+    folder = Path(text).expanduser()
+    if (folder / CARD).is_file():
+        return folder
+    if folder.exists():
+        raise DataError(f"{text}: not the folder of a network: it has no {CARD}; give the one that training wrote")
+    known = ", ".join(shipped_nets()) or "none"
+    raise UsageError(f"no network {text!r}: give the name of a shipped one ({known}) or its folder")
+
+
+def read_card(folder: Path) -> NetCard:
+    """The card of a net folder whose network is the one that the card was written for.
+
+    Raises:
+        DataError: a file is missing, `net.json` is no card of this format, or the network is another one.
+    """
+    path = folder / CARD
+    try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise FileError(f"{path}: larger than a network's card can be ({MAX_CARD_BYTES} bytes)")
+        card = NetCard.from_dict(json.loads(path.read_text("utf-8")), str(path))
+        found = hashlib.sha256((folder / NETWORK).read_bytes()).hexdigest()
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be read ({error.strerror}); is it the folder of a network?") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: no JSON ({error}): copy the network again") from error
+    if found != card.sha256:
+        raise DataError(f"{folder}: {NETWORK} is not the file that {CARD} belongs to: copy the network again")
+    return card
+
+
+def write_folder(folder: Path, card: NetCard, network: bytes) -> NetCard:
+    """Write a net folder, all of it or nothing; a net folder that is there is replaced.
+
+    Args:
+        folder: its place.
+        card: of the network.
+        network: the contents of network.onnx.
+
+    Returns:
+        the card, with the hash of the network.
+
+    Raises:
+        OutputError: the folder is a file, holds other things than a network, or cannot be written.
+    """
+    if folder.exists() and not (folder.is_dir() and ((folder / CARD).is_file() or not any(folder.iterdir()))):
+        raise OutputError(f"cannot write a network to {folder}: it is there and holds something else; take another")
+    card = replace(card, sha256=hashlib.sha256(network).hexdigest())
+    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    old = part.with_name(f"{part.name}.old")
+    try:
+        part.mkdir(parents=True)
+        (part / NETWORK).write_bytes(network)
+        (part / CARD).write_text(json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n", "utf-8")
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(part, folder)
+    except OSError as error:
+        raise OutputError(f"cannot write a network to {folder}: {error.strerror}; choose another place") from error
+    finally:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        for rest in (part, old):
+            shutil.rmtree(rest, ignore_errors=True)
+    return card
+
+
+def rewrite_card(folder: Path, card: NetCard) -> NetCard:
+    """Give the network of a folder another card: calibrated, or with figures; returns it with the network's hash.
+
+    Raises:
+        DataError: as `read_card` and `write_folder` do.
+    """
+    read_card(folder)
+    return write_folder(folder, card, (folder / NETWORK).read_bytes())
