@@ -84,12 +84,33 @@ def test_grain_has_no_mean_and_the_skewness_of_counts() -> None:
         found = grain(image, style, noise(image))
         # g is normal with deviation s, r = sqrt(image + offset): third moment 24 r² s⁴ + 8 s⁶, variance 4 r² s² + 2 s⁴
         r2 = float(image[0, 0, 0, 0] + grain.log_offset.exp())
-        s2 = float((grain.inject(grain.strengths[None, :, None, None], style).sum() * 0.05) ** 2 * 2)
+        s2 = float((grain.inject(shares_of(grain), style)[:, : len(grain.strengths)].sum() * 0.05) ** 2 * 2)
     variance, skewness = 4 * r2 * s2 + 2 * s2**2, (24 * r2 * s2**2 + 8 * s2**3)
     flat = found.flatten()
     assert abs(float(flat.mean())) < 4 * math.sqrt(2 * variance / flat.numel())  # neighbours: twice that of white noise
     assert float(flat.var()) == pytest.approx(variance, rel=0.03)  # 160,000 pixels, half of them independent: 0.5 %
     assert float((flat**3).mean()) / variance**1.5 == pytest.approx(skewness / variance**1.5, rel=0.1)
+
+
+def shares_of(grain: Grain) -> torch.Tensor:
+    return torch.cat([grain.strengths, grain.displacements])[None, :, None, None]
+
+
+def test_displacement_makes_slopes_noisy() -> None:
+    """Of a ramp to the right, grain by displacement alone is displacement times slope; upwards there is none."""
+    grain, style = a_grain(), torch.zeros(1, 3)
+    with torch.no_grad():
+        for parameter in (*grain.inject.parameters(), grain.strengths):
+            parameter.zero_()
+        count = len(grain.strengths)
+        grain.displacements[:count].fill_(0.3)  # to the right
+        ramp = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
+        draws = noise(ramp)
+        found = grain(ramp, style, draws)[..., 1:-1]  # the slope is halved in the outermost pixels
+        expected = 0.3 * grain.filters(draws).sum(dim=1, keepdim=True)[..., 1:-1] / 63
+        torch.testing.assert_close(found, expected, atol=ROUNDING, rtol=0)
+        level = grain(ramp.transpose(2, 3), style, draws)[..., 1:-1, :]
+    assert level.abs().max() < ROUNDING
 
 
 def test_bright_places_are_noisier() -> None:

@@ -136,12 +136,14 @@ class UpConvolution(nn.Module):
 
 
 class Grain(nn.Module):
-    """Noise of an image: filtered white noise g on the root of the image, so that it is that of counts.
+    """Noise of an image, made of filtered white noise: that of counts, and that of a probe beside its place.
 
-        grain = (sqrt(image + o) + g)² - (image + o) - E[g²],    g = Σ_k s_k(attribute) (f_k ∗ noise)
+        grain = (sqrt(image + o) + g)² - (image + o) - E[g²] + d · ∇image
+        g = Σ_k s_k(attribute) (f_k ∗ noise),    d = Σ_k t_k(attribute) (f_k ∗ noise)
 
-    o is the grey that nothing would have, below the darkest. Bright places are noisier so, by the root of their
-    brightness, and high greys further out than low ones. Grain has no mean: the expected image is the one without.
+    o is the grey that nothing would have, below the darkest. By g bright places are noisier, by the root of their
+    brightness, and high greys further out than low ones; by d, a displacement in pixels, the flanks of atoms are
+    noisier than their peaks. Grain has no mean: the expected image is the one without.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -150,15 +152,20 @@ class Grain(nn.Module):
         self.filters = convolution(1, channels, GRAIN, bias=False)
         self.log_offset = nn.Parameter(torch.tensor(math.log(OFFSET)))
         self.strengths = nn.Parameter(torch.full((channels,), 1 / channels))
-        self.inject = Injection(config, channels)
+        self.displacements = nn.Parameter(torch.zeros(2 * channels))
+        self.inject = Injection(config, 3 * channels)
 
     def forward(self, image: Tensor, attribute: Tensor, noise: Tensor) -> Tensor:
         """image, noise: (batch, 1, rows, columns); attribute: (batch, attribute size)."""
-        strengths = self.inject(self.strengths[None, :, None, None].expand(image.shape[0], -1, 1, 1), attribute)
-        g = (strengths * self.filters(noise)).sum(dim=1, keepdim=True)
-        variance = (
-            (strengths * self.filters.weight[:, 0]).sum(dim=1, keepdim=True).square().sum(dim=(2, 3), keepdim=True)
-        )
+        shares = torch.cat([self.strengths, self.displacements])[None, :, None, None]
+        shares = self.inject(shares.expand(image.shape[0], -1, 1, 1), attribute)
+        filtered = self.filters(noise)
+        g, right, up = ((share * filtered).sum(dim=1, keepdim=True) for share in shares.chunk(3, dim=1))
+        kernel = (shares.chunk(3, dim=1)[0] * self.filters.weight[:, 0]).sum(dim=1, keepdim=True)
         root = (image + self.log_offset.exp()).clamp(min=DARKEST).sqrt()
-        grain: Tensor = 2 * root * g + g.square() - variance
+        counted = 2 * root * g + g.square() - kernel.square().sum(dim=(2, 3), keepdim=True)
+        padded = functional.pad(image, [1, 1, 1, 1], mode="replicate")
+        along = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+        across = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+        grain: Tensor = counted + right * along + up * across
         return grain

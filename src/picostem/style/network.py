@@ -91,4 +91,5 @@ def receptive_field(config: NetworkConfig) -> int:
     slow = SHRINK * SLOW_REACH + SHRINK  # the filters reach less far
     free = (1 + 1) + 2 + 1 + 3  # of a repeated pixel, its copies; convolutions at half and at full size
     imaging = slow if config.imaging == "linear" else free
-    return encoder + 2 * SHRINK * blocks + SHRINK + imaging
+    slope = 1 if config.noise == "additive" else 0
+    return encoder + 2 * SHRINK * blocks + SHRINK + imaging + slope
