@@ -125,6 +125,23 @@ def test_bright_places_are_noisier() -> None:
     assert float(bright.std() / dark.std()) == pytest.approx(math.sqrt((0.7 + offset) / (0.1 + offset)), rel=1e-2)
 
 
+def test_bright_greys_level_off() -> None:
+    """Without grain: as they are far below the level, within 1 %; never above it; in the same order."""
+    generator, style = made()[0].generate_y, torch.zeros(5, 3)
+    greys = torch.tensor([0.1, 0.3, 0.8, 1.2, 3.0])[:, None, None, None].expand(5, 1, 8, 8)
+    assert generator.log_level is not None
+    assert generator.grain is not None
+    with torch.no_grad():
+        generator.log_level.fill_(math.log(0.8))
+        generator.grain.filters.weight.zero_()
+        found = generator.recorded(greys, style, torch.zeros_like(greys))
+    levels = found[:, 0, 4, 4].tolist()
+    assert levels[:2] == pytest.approx([0.1, 0.3], rel=0.01)
+    assert levels[2] == pytest.approx(0.8 / 2**0.25)
+    assert levels == sorted(levels)
+    assert levels[-1] < 0.8
+
+
 def test_without_noise_there_is_no_grain() -> None:
     network, _ = made()
     x, style = pictures(1), torch.randn(2, 3)

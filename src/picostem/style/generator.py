@@ -20,6 +20,9 @@ GRAIN = 15
 OFFSET, DARKEST = 0.02, 1e-4
 """Grey of nothing below the darkest, to begin with, and the least grey over it that a root is taken of."""
 
+LEVEL = 1.5
+"""Where greys level off, to begin with."""
+
 LARGEST = 3.0
 """Logarithm of a filter's share, at most: attributes far from any image must not overflow."""
 
@@ -38,19 +41,17 @@ class Generator(nn.Module):
         self.imaging = FreeImaging(config) if config.imaging == "free" else LinearImaging(config)
         self.tanh = config.output == "tanh"
         self.grain = Grain(config) if grainy else None
+        self.log_level = nn.Parameter(torch.tensor(math.log(LEVEL))) if grainy else None
         self.features = config.features
 
     def forward(self, content: Tensor, attribute: Tensor, noise: Tensor | None = None) -> Tensor:
         """The image, (batch, 1, rows, columns), greys from 0 to 1 (a little beyond where the output is linear).
 
         content: (batch, 4 × base, rows/4, columns/4), with linear imaging 16 more; attribute: (batch, attribute size);
-        noise: standard normal, of the image's shape; None is no noise.
+        noise: standard normal, of the image's shape; None gives the image before `recorded`.
         """
         image = self.base(content, attribute)
-        if noise is None or self.grain is None:
-            return image
-        grain: Tensor = self.grain(image, attribute, noise)
-        return image + grain
+        return image if noise is None else self.recorded(image, attribute, noise)
 
     def base(self, content: Tensor, attribute: Tensor) -> Tensor:
         """The image without its grain."""
@@ -58,6 +59,17 @@ class Generator(nn.Module):
         greys = self.imaging(features, content[:, self.features :], attribute)
         image: Tensor = (torch.tanh(greys) + 1) / 2 if self.tanh else greys + 0.5
         return image
+
+    def recorded(self, image: Tensor, attribute: Tensor, noise: Tensor) -> Tensor:
+        """An image with its grain, and with its greys levelling off."""
+        return image if self.grain is None else self.levelled(image + self.grain(image, attribute, noise))
+
+    def levelled(self, image: Tensor) -> Tensor:
+        """The greys x as detectors and displays have them, x/(1 + (x/l)⁴)^¼: x far below a level l, never more."""
+        if self.log_level is None:
+            return image
+        result: Tensor = image / (1 + (image / self.log_level.exp()) ** 4) ** 0.25
+        return result
 
 
 class FreeImaging(nn.Module):

@@ -64,8 +64,8 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
 def greys_difference(image: Tensor, other: Tensor) -> Tensor:
     """Mean absolute difference of quantiles evenly spaced in their log odds, greys from -1 to 1.
 
-    Of all quantiles it would be the distance by which greys have to be moved to make the histograms alike (Wasserstein);
-    the few brightest and darkest pixels, which an image is normalised by, would hardly count in it.
+    Of all quantiles it would be how far greys have to be moved to make the histograms alike (Wasserstein); the few
+    brightest and darkest pixels, which an image is normalised by, would hardly count in it.
     """
     one, two = (each.flatten(1).sort(dim=1).values for each in (image, other))
     count = one.shape[1]

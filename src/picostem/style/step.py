@@ -148,7 +148,7 @@ def _generate(
     if make.grain is not None:
         clean = torch.cat([image, random])
         noise = normal(tuple(clean.shape), like, generator)
-        shown, random_shown = (clean + make.grain(clean, torch.cat([encoded, style]), noise)).chunk(2)
+        shown, random_shown = make.recorded(clean, torch.cat([encoded, style]), noise).chunk(2)
     encode = network.attribute_x if domain == "x" else network.attribute_y
     with frozen(encode):  # attributes are learned from images, not from what generators make of drawn ones
         found = encode(random_shown)[0]
@@ -191,8 +191,8 @@ def grain_of(network: StyleNetwork, x: Tensor, y: Tensor, generator: torch.Gener
     attribute = network.attribute_y(y)[0]
     with torch.no_grad():
         clean = network.generate_y.base(network.content_x(x), attribute)
-    grain: Tensor = network.generate_y.grain(clean, attribute, normal(tuple(x.shape), x, generator))
-    return grain
+    noise = normal(tuple(x.shape), x, generator)
+    return network.generate_y.recorded(clean, attribute, noise) - network.generate_y.levelled(clean)
 
 
 def sum_of(terms: Iterator[Tensor]) -> Tensor:
