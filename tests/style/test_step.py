@@ -81,15 +81,15 @@ def test_only_terms_with_noise_train_the_grain(term: str) -> None:
     assert reached(network.generate_y.grain) is (term in sees_noise)
 
 
-def test_grain_of_trains_grain_and_style_and_nothing_else() -> None:
+def test_grain_of_trains_grain_and_level_and_style_and_nothing_else() -> None:
     network, _ = made()
     grain = grain_of(network, pictures(1), pictures(2), torch.Generator().manual_seed(3))
     assert grain.shape == (2, 1, 32, 32)
     torch.autograd.backward(decades(grain).mean())
     assert network.generate_y.grain is not None
     assert [name for name, p in network.generate_y.grain.named_parameters() if not has_gradient(p)] == []
-    assert {part for part, has in own_parts(network).items() if has} == {"attribute_y"}
-    assert not reached(network.generate_y, ("grain",))
+    assert {part for part, has in own_parts(network).items() if has} == {"attribute_y", "generate_y"}
+    assert not reached(network.generate_y, ("grain", "log_level"))
 
 
 def has_gradient(parameter: torch.nn.Parameter) -> bool:
