@@ -103,7 +103,7 @@ def load(path: Path) -> Bank:
         FileError: missing, damaged, or not a bank.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             if "format" not in file or str(file["format"]) != FORMAT:
                 raise FileError(f"{path} is no bank of microscopes; expected format {FORMAT}: build it anew")
             turned = Orientations(**{field.name: file[field.name] for field in fields(Orientations)})

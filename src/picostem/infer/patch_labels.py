@@ -1,0 +1,145 @@
+"""What a network for patches says in numbers: labels plain, as published, or as angles on the space of stackings.
+
+A label is one stacking u, of c coordinates modulo 1: slips as fractions of the cell, or a twist over the period of its
+layers. Those that look the same are A u, A one of some integer matrices: see `picostem.infer.torus` for slips; a twist
+of like layers looks like the opposite one. A number for each coordinate needs one of the equivalents for all:
+
+    plain: the first in order of those from 0 to below 1. It jumps where two of them are as good.
+    torus: cos 2πu and sin 2πu of every coordinate, and of all equivalents the one nearest to the answer counts.
+
+The latter has no seam at the cell's border. A cut stays where like layers slide: going round a slip with D = -D takes D
+to -D, so that a network has to change from one to the other somewhere, and is less sure there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.dataset.patch_plan import Task
+from picostem.errors import DataError, UsageError
+from picostem.infer.torus import Torus
+from picostem.physics import DEGREE
+from picostem.structure.equivalence import twist_distance
+from picostem.structure.monolayer import Monolayer
+
+FloatArray = NDArray[np.float64]
+Single = NDArray[np.float32]
+
+Form = Literal["plain", "torus"]
+
+DIGITS = 9
+"""Of labels that are put in order, so that rounding does not decide."""
+
+PERIODS_DEG = (60.0, 90.0, 120.0, 180.0, 360.0)
+"""Of twists of crystals."""
+
+SOME_TWIST = 0.1234
+"""rad; any that no symmetry singles out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """How labels become numbers, and numbers labels.
+
+    Attributes:
+        form: of the numbers.
+        maps: A, the identity first, shape (e, c, c).
+        unit: what one turn of a coordinate is: rows of the cell, Å, shape (2, 2); or a twist's period, rad, (1, 1).
+
+    Raises:
+        UsageError: another form.
+        DataError: arrays that do not go together.
+    """
+
+    form: Form
+    maps: FloatArray
+    unit: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.form not in get_args(Form):
+            raise UsageError(f"no form of labels {self.form!r}: take one of {', '.join(get_args(Form))}")
+        shape, unit = self.maps.shape, self.unit.shape
+        if len(shape) != 3 or shape[1] != shape[2] or not shape[0] or unit not in ((1, 1), (2, 2)):
+            raise DataError(f"expected maps (e, c, c) and a unit (1, 1) or (2, 2), got {shape} and {unit}")
+        if shape[1] % unit[0] or not np.array_equal(self.maps[0], np.eye(shape[1])):
+            raise DataError(f"expected coordinates in groups of {unit[0]} and the identity first, got {shape[1]}")
+
+    @classmethod
+    def of(cls, layers: tuple[Monolayer, ...], task: Task, form: Form) -> Labels:
+        """Those of a plan's layers and task."""
+        if task == "twist":
+            return cls(form, np.array([[[1.0]], [[-1.0]]]), np.array([[_period(layers[0])]]))
+        torus = Torus.of(layers)
+        return cls(form, np.array([np.kron(one, np.eye(2)) for one in torus.matrices]), torus.cell)
+
+    @property
+    def coordinates(self) -> int:
+        """How many a label has."""
+        return int(self.maps.shape[1])
+
+    @property
+    def size(self) -> int:
+        """How many numbers the network says."""
+        return self.coordinates * (1 if self.form == "plain" else 2)
+
+    @property
+    def twists(self) -> bool:
+        """Whether labels are twists."""
+        return self.unit.shape == (1, 1)
+
+    def equivalents(self, labels: FloatArray) -> FloatArray:
+        """Turns, from 0 to below 1, of all stackings that look like those of labels (k, c); shape (k, e, c)."""
+        turns = labels / self.unit[0, 0] if self.twists else labels
+        return np.asarray(np.round(np.einsum("eij,kj->kei", self.maps, turns), DIGITS) % 1.0)
+
+    def targets(self, labels: FloatArray) -> Single:
+        """What the network should say, any of these, shape (k, 1 or e, size)."""
+        turns = self.equivalents(labels)
+        if self.form == "torus":
+            angle = 2 * np.pi * turns
+            return np.concatenate([np.cos(angle), np.sin(angle)], axis=2).astype(np.float32)
+        return self._first(turns)[:, None].astype(np.float32)
+
+    def canonical(self, labels: FloatArray) -> FloatArray:
+        """Of the labels that look the same, the first in order, shape (k, c)."""
+        return np.asarray(self._first(self.equivalents(labels)) * (self.unit[0, 0] if self.twists else 1.0))
+
+    def _first(self, turns: FloatArray) -> FloatArray:
+        """The first in order of each row of (k, e, c)."""
+        order = np.lexsort(turns.transpose(2, 0, 1)[::-1], axis=-1)
+        return np.asarray(turns[np.arange(len(turns)), order[:, 0]])
+
+    def decoded(self, outputs: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
+        """Labels, canonical, shape (k, c), and how sure the network is, from 0 to 1, (k,), of what it said, (k, size).
+
+        The mean of what cannot be told apart has a shorter (cos, sin): the least length of any coordinate's is how sure
+        it is. Plain numbers say nothing of that: 1.
+        """
+        values = np.asarray(outputs, dtype=np.float64)
+        unit = self.unit[0, 0] if self.twists else 1.0
+        if self.form == "plain":
+            return self.canonical(values * unit), np.ones(len(values))
+        cosine, sine = np.split(values, 2, axis=1)
+        sure = np.minimum(np.hypot(cosine, sine), 1.0).min(axis=1)
+        return self.canonical(np.arctan2(sine, cosine) / (2 * np.pi) * unit), sure
+
+    def distance(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        """How far the stackings of labels (k, c) are apart: slips in Å, as `Torus.distance`, twists in rad."""
+        if self.twists:
+            apart = self.equivalents(a)[:, :, 0] - (b / self.unit[0, 0])
+            return np.asarray(np.abs(apart - np.rint(apart)).min(axis=1) * self.unit[0, 0])
+        matrices = np.rint(self.maps[:, ::2, ::2]).astype(np.int64)
+        shape = (-1, self.coordinates // 2, 2)
+        return Torus(self.unit, matrices).distance(a.reshape(shape), b.reshape(shape))
+
+
+def _period(layer: Monolayer) -> float:
+    """The twist, rad, after which two like layers look as before."""
+    for degrees in PERIODS_DEG:
+        if twist_distance(SOME_TWIST, SOME_TWIST + degrees * DEGREE, layer) < 1e-6:  # rad: rounding
+            return degrees * DEGREE
+    raise UsageError(f"twists of {layer.name} do not come back after a turn: give another material")
