@@ -50,13 +50,13 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_shell_examples_name_commands_and_options_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    texts = "".join((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/style.md"))
+    texts = "".join((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/style.md", "docs/networks.md"))
     blocks = "".join(re.findall(r"```sh\n(.*?)```", texts, re.S))
     commands = re.findall(r"^(?:\.venv/bin/)?picostem (.*?)(?: +#.*)?$", blocks, re.M)
     assert len(commands) > 5
     for command in commands:
         words = str(command).split()
-        assert run([*words[: 2 if words[0] in ("bench", "style") else 1], "--help"]) == 0
+        assert run([*words[: 2 if words[0] in ("bench", "style", "train") else 1], "--help"]) == 0
         known = capsys.readouterr().out
         assert all(option in known for option in re.findall(r"--[a-z-]+", command)), command
 

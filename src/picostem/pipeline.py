@@ -22,7 +22,7 @@ from picostem.errors import UsageError
 from picostem.files import check_image, from_array, read_image
 from picostem.image import Image
 from picostem.resolve.aligned import interfaces, layers, moved, other_orders, reaching_zero
-from picostem.resolve.combine import CommonSlip, common_slip
+from picostem.resolve.combine import CommonSlip, common_slip, told_slip
 from picostem.resolve.estimate import Fit
 from picostem.resolve.hypotheses import PARALLEL, alternatives, fit_hypotheses
 from picostem.resolve.lattice import power_spectrum, same_setting
@@ -31,6 +31,7 @@ from picostem.resolve.microscope import fitted_microscope
 from picostem.resolve.model import Optics
 from picostem.resolve.orient import Setting, find_settings, fit_setting, turned_round
 from picostem.resolve.parallel import side_by_side
+from picostem.resolve.proposal import Proposer
 from picostem.resolve.result import (
     Alternative,
     FittedMicroscope,
@@ -62,7 +63,6 @@ from picostem.resolve.twist_result import (
 )
 from picostem.resolve.twisted import Twisted, aligned_cost, find_twisted, turned_about, with_third_layer
 from picostem.resolve.window import window_starts
-from picostem.resolve.windows import fit_grid
 from picostem.structure.lattice import shortest
 from picostem.structure.materials import load_materials
 from picostem.structure.monolayer import Monolayer
@@ -133,6 +133,7 @@ class _Task:
                 f"stack of two layers"
             )
         self.image, self.settings, self.clock = image, settings, clock
+        self.nets = _nets(settings, materials)
         self.monolayer = materials[0]
         self.pair = (materials[0], materials[-1])
         self.data = image.data - np.float32(image.data.mean(dtype=np.float64))
@@ -157,6 +158,29 @@ class _Task:
     def unresolved(self, reason: str) -> Result:
         """What is said where nothing can be resolved."""
         return Result("unresolved", reason, self.image, self.settings, VERSION)
+
+
+def _nets(settings: Settings, materials: tuple[Monolayer, ...]) -> tuple[Path, ...]:
+    """Folders of the networks that may be asked."""
+    if settings.engine == "fit":
+        return ()
+    from picostem.infer.engine import nets_for  # only where it is asked: it takes time to import
+
+    if len(materials) > 1:
+        raise UsageError(
+            f"--engine {settings.engine} with --material {settings.material}: networks know layers of one material "
+            f"on one lattice; leave --engine out"
+        )
+    return nets_for(materials[0], settings.net)
+
+
+def _proposer(task: _Task, setting: Setting) -> Proposer | None:
+    """The network for the stack that was found, if one is to be asked."""
+    if task.settings.engine == "fit":
+        return None
+    from picostem.infer.engine import Engine
+
+    return Engine.choose(task.nets, setting, alone=task.settings.engine == "net")
 
 
 def _resolve_square(task: _Task) -> Result:
@@ -291,9 +315,12 @@ def _monolayer(task: _Task, setting: Setting, judgement: Judgement) -> Result:
 
 
 def _slip(task: _Task, setting: Setting, rivals: tuple[Alternative, ...]) -> Result:
-    mapping = Mapping(task.data, setting, task.settings, task.report)
+    mapping = Mapping(task.data, setting, task.settings, task.report, _proposer(task, setting))
     task.clock.lap("map", then="slip and boundaries")
-    common = common_slip(task.data, setting, mapping.main_slip())
+    if mapping.doubted():
+        return task.unresolved("The network does not know what any window shows: try --engine fit or hybrid.")
+    told = mapping.told()
+    common = told_slip(setting, mapping.main()) if told else common_slip(task.data, setting, mapping.main_slip())
     twisted = _rather_twisted(task, setting, common)
     if twisted is not None:
         return _twist(task, *twisted)
@@ -313,7 +340,9 @@ def _slip(task: _Task, setting: Setting, rivals: tuple[Alternative, ...]) -> Res
         layers=layers(setting, common.origin, answer),
         interfaces=answer,
         microscope=_microscope(setting, common.fit),
-        quality=Quality("fit", common.fit.chi2_reduced, setting.explained, (*rivals, *other_orders(common))),
+        quality=Quality(
+            task.settings.engine, common.fit.chi2_reduced, setting.explained, (*rivals, *other_orders(common))
+        ),
         maps=tuple(moved(one, i.slip - slip) for one, i, slip in zip(maps, answer, slips, strict=True)),
         simulated=simulated,
     )
@@ -368,7 +397,7 @@ def _simulate_again(task: _Task, setting: Setting, mapping: Mapping) -> NDArray[
     fits, window = mapping.coarse, setting.window
     if task.settings.stride > 0.6 * task.settings.window:
         starts = tuple(window_starts(n, window, max(1, window // 2)) for n in task.shape)
-        fits = fit_grid(task.data, setting, setting.fit.state.slips, (starts[0], starts[1]))
+        fits = mapping.windows_at((starts[0], starts[1]))
     simulated = synthesise(task.shape, setting.lattice.reciprocal, setting.model.hk, fits, window)
     return simulated + np.float32(task.image.data.mean(dtype=np.float64))
 

@@ -20,7 +20,7 @@ from picostem.structure import load_monolayer
 COLUMNS = [
     "row", "col", "x_A", "y_A", "interface", "slip_x_A", "slip_y_A", "slip_a", "slip_b",
     "cov_xx_A2", "cov_xy_A2", "cov_yy_A2", "twist_deg", "twist_sigma_deg",
-    "strain_xx", "strain_yy", "strain_xy", "chi2", "status",
+    "strain_xx", "strain_yy", "strain_xy", "chi2", "status", "engine",
 ]
 # fmt: on
 
@@ -36,7 +36,7 @@ def test_columns_and_their_types(table: pa.Table) -> None:
     assert len(table) == 64
     assert table.schema.field("interface").type == pa.int32()
     assert table.schema.field("status").type == pa.string()
-    others = [table.schema.field(name).type for name in COLUMNS if name not in ("interface", "status")]
+    others = [table.schema.field(name).type for name in COLUMNS if name not in ("interface", "status", "engine")]
     assert set(others) == {pa.float64()}
 
 
@@ -49,6 +49,14 @@ def test_values_are_the_maps(table: pa.Table, slip_result: Result) -> None:
     np.testing.assert_array_equal(table["cov_xy_A2"], slip_map.covariance[:, 0, 1])
     np.testing.assert_array_equal(table["status"].to_pylist(), slip_map.status)
     assert set(table["interface"].to_pylist()) == {1}
+
+
+def test_whose_slip_a_window_has(slip_result: Result, tmp_path: Path) -> None:
+    (one,) = slip_result.maps
+    for engine in (None, np.where(np.arange(len(one)) % 2, "net", "fit")):
+        write_map(replace(slip_result, maps=(replace(one, engine=engine),)), tmp_path / "map.parquet")
+        found = parquet.read_table(tmp_path / "map.parquet")["engine"].to_pylist()
+        assert found == (["fit"] * len(one) if engine is None else engine.tolist())
 
 
 def test_fractions_make_up_the_slip(table: pa.Table) -> None:

@@ -209,6 +209,24 @@ class TestPerfectData:
         assert (np.abs(fit.state.slips[:, 0] - truth.slips[:, 0]) < 0.3 * sigma).all()
         assert fit.state.microscope is truth.microscope
 
+    def test_held_slips_stay(self) -> None:
+        """The scale and the place follow, the covariance is that of the fit there."""
+        model = MODELS["with cross-terms"]
+        truth = make_state(model, 6, np.random.default_rng(6))
+        data = white(predict(model, truth), 1e-3)
+        start = replace(truth, origin=truth.origin - 0.005, scale=0.9 * truth.scale)
+        p = len(truth.microscope)
+        fit = fit_windows(model, data, start, np.zeros((p, p)), held=True)
+        free = fit_windows(model, data, truth, np.zeros((p, p)))
+        np.testing.assert_array_equal(fit.state.slips, truth.slips)
+        # stops when chi² falls by less than 0.01: a tenth of a standard deviation of 1e-3 over amplitudes of 1
+        np.testing.assert_allclose(fit.state.origin, truth.origin, atol=1e-3)
+        np.testing.assert_allclose(fit.state.scale, truth.scale, rtol=1e-2)
+        np.testing.assert_allclose(fit.slip_covariance, free.slip_covariance, rtol=0.05)
+        assert fit.dof == free.dof + 2
+        wrong = fit_windows(model, data, replace(start, slips=truth.slips + 0.03), np.zeros((p, p)), held=True)
+        assert (wrong.chi2 > 100 * (fit.chi2 + 1)).all()
+
 
 def normalised_errors(slips: FloatArray, truth: FloatArray, covariance: FloatArray) -> FloatArray:
     """Squared Mahalanobis distances, shape (w,)."""

@@ -31,7 +31,9 @@ def made(slips: FloatArray, grid: tuple[int, int], stride_nm: float = 2.0) -> An
     mapping.stackings = PAIR
     mapping.typical = 1.0
     mapping.setting = SimpleNamespace(window=round(20 / PIXEL_SIZE), lattice=make_lattice(RES2))
-    mapping.coarse = SimpleNamespace(covariance=np.tile(COVARIANCE, (count, 1, 1)), chi2=np.ones(count))
+    mapping.coarse = SimpleNamespace(
+        covariance=np.tile(COVARIANCE, (count, 1, 1)), chi2=np.ones(count), source=np.zeros(count, dtype=int)
+    )
     return mapping
 
 
@@ -107,9 +109,24 @@ def test_scatter_of_a_simulated_image_is_one() -> None:
     assert (np.linalg.eigvalsh(domain.slip_covariance - 4 * naive) > 0).all()
 
 
+@pytest.mark.parametrize(
+    ("sources", "told", "doubted"),
+    [([0, 0, 0, 1], False, False), ([1, 1, 0, 0], True, False), ([1, 1, 2, 2], True, False), ([2] * 4, True, True)],
+)
+def test_who_says_what_the_largest_domain_is(sources: list[int], told: bool, doubted: bool) -> None:
+    """The first three windows are of the largest domain."""
+    mapping = made(np.tile(SLIP, (4, 1)), (2, 2))
+    source = np.array(sources)
+    mapping.coarse = SimpleNamespace(source=source, take=lambda index: SimpleNamespace(source=source[index]))
+    mapping.labels = np.array([0, 0, 0, 1])
+    assert (mapping.told(), mapping.doubted()) == (told, doubted)
+
+
 def test_poor_windows_are_less_certain() -> None:
-    fits: Any = SimpleNamespace(covariance=np.tile(COVARIANCE, (3, 1, 1)), chi2=np.array([0.5, 1.5, 4.0]))
-    for typical, factors in ((0.8, (1.0, 1.5, 4.0)), (2.0, (2.0, 2.0, 4.0))):
+    four = np.tile(COVARIANCE, (4, 1, 1))
+    # the last one's slip is a network's, and so is its covariance, which needs no correction
+    fits: Any = SimpleNamespace(covariance=four, chi2=np.array([0.5, 1.5, 4.0, 9.0]), source=np.array([0, 0, 0, 1]))
+    for typical, factors in ((0.8, (1.0, 1.5, 4.0, 1.0)), (2.0, (2.0, 2.0, 4.0, 1.0))):
         np.testing.assert_allclose(inflated(fits, typical), np.array(factors)[:, None, None] * COVARIANCE)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from picostem.resolve.estimate import State, predict
-from picostem.resolve.search import APART, KEPT, MODEL_ERROR, SEEDS, SLIP_STEP, Coarse, coarse_search, slip_grid
+from picostem.resolve.search import APART, KEPT, MODEL_ERROR, SEEDS, SLIP_STEP, Coarse, coarse_search, placed, slip_grid
 from picostem.structure import SlipEquivalence, load_monolayer
 
 from .made import MOS2, RES2, make_model, make_state
@@ -76,6 +76,15 @@ def test_one_layer_has_no_slip() -> None:
     assert np.abs(off).max() < 0.6 / 32  # half a step of the grid of at least 1/32
     start = search.state(state.microscope, np.zeros(2, dtype=int))
     assert start.slips.shape == (2, 0, 2)
+
+
+def test_places_of_known_slips_are_those_of_the_search() -> None:
+    search = coarse_search(MODEL, STATE.microscope, AMPLITUDES, NOISE, STATE.slips)
+    found = placed(MODEL, STATE.microscope, AMPLITUDES, NOISE, STATE.slips)
+    expected = search.state(STATE.microscope, np.arange(4))
+    np.testing.assert_array_equal(found.slips, STATE.slips)
+    np.testing.assert_array_equal(found.origin, expected.origin)
+    np.testing.assert_allclose(found.scale, expected.scale, rtol=1e-5)  # correlations in single precision
 
 
 def coarse() -> Coarse:

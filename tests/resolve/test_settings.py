@@ -33,6 +33,8 @@ FILE = Acquisition(voltage_eV=80e3, semiangle=0.03, detector_inner=0.06, detecto
         ("layers", "4", "auto, 1, 2 or 3"),
         ("layers", 2, "--layers is 2"),
         ("scattering", "linear", "full or independent"),
+        ("engine", "network", "--engine is 'network'; expected fit, net or hybrid"),
+        ("net", "ReS2", "--net ReS2 is not asked by --engine fit"),
     ],
 )
 def test_numbers_out_of_range_are_refused_by_name(option: str, value: Any, said: str) -> None:

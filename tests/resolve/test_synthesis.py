@@ -24,9 +24,10 @@ def fits_of(image: np.ndarray, stride: int) -> WindowFits:
     starts = tuple(window_starts(n, WINDOW, stride) for n in image.shape)
     h = extract_harmonics(image.astype(np.float32), LATTICE.reciprocal, HK, WINDOW, (starts[0], starts[1]))
     count = len(h.mean)
-    none = np.zeros(count)
+    none, nothing = np.zeros(count), np.zeros((count, 2, 2))
+    source = np.zeros(count, dtype=int)
     return WindowFits(
-        h.centres, np.zeros((count, 1, 2)), np.zeros((count, 2, 2)), none, none, none, h.amplitudes, h.mean
+        h.centres, np.zeros((count, 1, 2)), nothing, none, none, none, h.amplitudes, h.mean, nothing, source
     )
 
 

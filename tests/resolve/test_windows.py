@@ -82,11 +82,17 @@ def test_status_says_what_is_wrong() -> None:
         signal=np.array([9.0, 9.0, 9.0, 9.0, 9.0, 1.2, 9.0]),
         predicted=np.zeros((7, 3), complex),
         mean=one,
+        fisher=eye,
+        source=np.zeros(7, dtype=int),
     )
     assert table.status(1.0).tolist() == ["ok", "unresolved", "untrusted", "edge", "vacuum", "vacuum", "ok"]
     # where all of the image fits poorly, one window among them is no worse
     assert table.status(3.0)[2] == "ok"
     assert table.status(0.5)[6] == "ok"
+    # a network is believed where it believes itself, however the model fits
+    told = replace(table, source=np.array([0, 1, 1, 1, 1, 1, 2]))
+    assert told.status(1.0).tolist() == ["ok", "unresolved", "ok", "edge", "vacuum", "vacuum", "untrusted"]
+    assert replace(table, source=np.full(7, 2)).status(1.0)[0] == "untrusted"
     twice = concatenate([table, replace(table, chi2=2 * table.chi2)])
     np.testing.assert_array_equal(twice.chi2, np.concatenate([table.chi2, 2 * table.chi2]))
     assert twice.covariance.shape == (14, 2, 2)

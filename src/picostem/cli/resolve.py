@@ -50,6 +50,17 @@ def resolve(
     layers: Annotated[
         Literal["auto", "1", "2", "3"], typer.Option(help="Number of layers, or auto to let the image decide.")
     ] = "auto",
+    engine: Annotated[
+        Literal["fit", "net", "hybrid"],
+        typer.Option(
+            help="What finds slips of layers on one lattice: the fit of a model, a trained network, or both: the fit "
+            "from where the network says, the network where the model does not hold."
+        ),
+    ] = "fit",
+    net: Annotated[
+        str | None,
+        typer.Option(metavar="NET", help="Network: folder or name; default: the one that comes with picostem."),
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Data set of a file that holds several, by name or number.")
     ] = None,
@@ -87,6 +98,8 @@ def resolve(
         stride_nm=stride,
         layers=layers,
         scattering=scattering,
+        engine=engine,
+        net=net,
     )
     load_materials(material)  # said once, not for every file
     if frame is not None and frame < 0:

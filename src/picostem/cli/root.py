@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from picostem.cli import bench, resolve, show, simulate, style
+from picostem.cli import bench, resolve, show, simulate, style, train
 from picostem.cli.failure import explain, say, silence_stdout, wants_traceback
 from picostem.cli.pairs import PairsCommand
 from picostem.errors import PicostemError
@@ -32,6 +32,7 @@ app.command("simulate", cls=PairsCommand)(simulate.simulate)
 app.command("materials")(show.materials)
 app.command("info")(show.info)
 app.add_typer(style.app, name="style")
+app.add_typer(train.app, name="train")
 app.add_typer(bench.app, name="bench")
 
 

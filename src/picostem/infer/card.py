@@ -12,6 +12,7 @@ import numpy as np
 from picostem.errors import DataError, UsageError
 from picostem.infer.calibrate import Calibration
 from picostem.infer.features import Invariants
+from picostem.infer.samples import CONDITIONS
 from picostem.infer.torus import Torus
 from picostem.version import VERSION
 
@@ -32,6 +33,7 @@ class NetCard:
         matrices: of `picostem.infer.torus.Torus`, [order][row][column].
         hk: reflections, in the order of the amplitudes.
         triples: of `picostem.infer.features.Invariants`.
+        limits: least and most of ln(noise / s) and of the conditions that training saw; empty for any.
         calibration: of its probabilities.
         training: settings, seeds, steps, what it was trained with.
         figures: as measured.
@@ -51,6 +53,7 @@ class NetCard:
     matrices: tuple[tuple[tuple[int, ...], ...], ...]
     hk: tuple[tuple[int, ...], ...]
     triples: tuple[tuple[int, ...], ...]
+    limits: tuple[tuple[float, ...], ...] = ()
     calibration: Calibration = field(default_factory=Calibration)
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +70,8 @@ class NetCard:
             interfaces, _ = self.torus.interfaces, self.invariants
         except (UsageError, ValueError, TypeError, OverflowError) as error:
             raise DataError(f"net {self.name!r}: the card is damaged: {error}") from error
+        if self.limits and [len(row) for row in self.limits] != [1 + len(CONDITIONS)] * 2:
+            raise DataError(f"net {self.name!r}: expected limits of {1 + len(CONDITIONS)} numbers, got {self.limits}")
         if interfaces != self.layers - 1:
             raise DataError(f"net {self.name!r}: {self.layers} layers, but matrices for {interfaces} slips")
 
@@ -81,10 +86,10 @@ class NetCard:
             torus.interfaces + 1,
             antiparallel,
             window_A,
-            _nested(torus.cell.tolist()),
-            _nested(torus.matrices.tolist()),
-            _nested(invariants.hk.tolist()),
-            _nested(invariants.triples.tolist()),
+            nested(torus.cell.tolist()),
+            nested(torus.matrices.tolist()),
+            nested(invariants.hk.tolist()),
+            nested(invariants.triples.tolist()),
             **rest,
         )
 
@@ -115,14 +120,14 @@ class NetCard:
                 f"{where}: expected a network's card of format {FORMAT!r}, found {found!r}: train the network again, "
                 "or use the version of picostem that wrote it"
             )
-        rest = _checked({key: value for key, value in values.items() if key != "format"}, _KINDS, where)
-        calibration = Calibration(**_checked(rest["calibration"], _CALIBRATION, f"{where}: calibration"))
-        arrays = {name: _numbers(rest[name], whole, f"{where}: {name}") for name, whole in _ARRAYS.items()}
+        rest = checked({key: value for key, value in values.items() if key != "format"}, _KINDS, where)
+        calibration = Calibration(**checked(rest["calibration"], _CALIBRATION, f"{where}: calibration"))
+        arrays = {name: numbers(rest[name], whole, f"{where}: {name}") for name, whole in _ARRAYS.items()}
         return NetCard(**rest | arrays | {"calibration": calibration})
 
 
-_NUMBER = (int, float)
-_ARRAYS = {"cell": False, "matrices": True, "hk": True, "triples": True}
+NUMBER = (int, float)
+_ARRAYS = {"cell": False, "matrices": True, "hk": True, "triples": True, "limits": False}
 """Whether their numbers are whole."""
 
 _KINDS: dict[str, Any] = {
@@ -130,7 +135,7 @@ _KINDS: dict[str, Any] = {
     "material": str,
     "layers": int,
     "antiparallel": bool,
-    "window_A": _NUMBER,
+    "window_A": NUMBER,
     **dict.fromkeys(_ARRAYS, list),
     "calibration": dict,
     "training": dict,
@@ -138,10 +143,10 @@ _KINDS: dict[str, Any] = {
     "version": str,
     "sha256": str,
 }
-_CALIBRATION: dict[str, Any] = {one.name: _NUMBER for one in fields(Calibration)} | {"windows": int}
+_CALIBRATION: dict[str, Any] = {one.name: NUMBER for one in fields(Calibration)} | {"windows": int}
 
 
-def _checked(values: dict[str, Any], kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
+def checked(values: dict[str, Any], kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The values, if they are all that is needed, nothing else, and of the right kinds."""
     if values.keys() != kinds.keys():
         missing, unknown = sorted(kinds.keys() - values.keys()), sorted(values.keys() - kinds.keys())
@@ -151,11 +156,11 @@ def _checked(values: dict[str, Any], kinds: Mapping[str, Any], where: str) -> di
     return values
 
 
-def _numbers(values: Any, whole: bool, where: str) -> Any:
+def numbers(values: Any, whole: bool, where: str) -> Any:
     """Nested lists of numbers as tuples."""
     if isinstance(values, list):
-        return tuple(_numbers(value, whole, where) for value in values)
-    _check_kind(values, int if whole else _NUMBER, where)
+        return tuple(numbers(value, whole, where) for value in values)
+    _check_kind(values, int if whole else NUMBER, where)
     return values
 
 
@@ -163,10 +168,11 @@ def _check_kind(value: Any, kind: Any, what: str) -> None:
     """True is no number, and a number is finite."""
     kinds = kind if isinstance(kind, tuple) else (kind,)
     right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-    if not right or (isinstance(value, _NUMBER) and not abs(value) < 1e100):
+    if not right or (isinstance(value, NUMBER) and not abs(value) < 1e100):
         expected = " or ".join(one.__name__ for one in kinds)
         raise DataError(f"{what} should be {expected} and finite, is {value!r:.60}: the card is damaged")
 
 
-def _nested(values: Any) -> Any:
-    return tuple(map(_nested, values)) if isinstance(values, list) else values
+def nested(values: Any) -> Any:
+    """Lists as tuples, however deep."""
+    return tuple(map(nested, values)) if isinstance(values, list) else values

@@ -54,20 +54,31 @@ def onnx_of(network: Perceptron) -> bytes:
 
     The scales of the features are in it.
     """
+    example = torch.randn(2, network.config.features)
+    return traced(_Traced(network), example, "features", list(Outputs._fields))
+
+
+def traced(network: nn.Module, example: torch.Tensor, reads: str, says: list[str]) -> bytes:
+    """A network as an ONNX file, for any number of windows, the first axis of what it reads and of all that it says.
+
+    Args:
+        network: a copy of it is traced, not in training.
+        example: of its input, two windows or more.
+        reads, says: names of input and outputs.
+    """
     checkpoint.require("onnx")
     still = deepcopy(network).cpu().eval()
-    names = list(Outputs._fields)
     with torch.no_grad(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as place:
         path = Path(place) / "network.onnx"
         for category, message, module in _EXPECTED:
             warnings.filterwarnings("ignore", message, category, module)
         torch.onnx.export(
-            _Traced(still),
-            (torch.randn(2, network.config.features),),
+            still,
+            (example,),
             str(path),
-            input_names=["features"],
-            output_names=names,
-            dynamic_axes={name: {0: "windows"} for name in ("features", *names)},
+            input_names=[reads],
+            output_names=says,
+            dynamic_axes={name: {0: "windows"} for name in (reads, *says)},
             opset_version=OPSET,
             dynamo=False,  # the exporter that traces: twenty times faster here than its successor
         )

@@ -11,8 +11,10 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from picostem.errors import DataError, FileError, OutputError, UsageError
 from picostem.infer.card import NetCard
@@ -54,19 +56,31 @@ def read_card(folder: Path) -> NetCard:
     Raises:
         DataError: a file is missing, `net.json` is no card of this format, or the network is another one.
     """
-    path = folder / CARD
+    card = NetCard.from_dict(read_document(folder / CARD), str(folder / CARD))
+    check_network(folder, CARD, card.sha256)
+    return card
+
+
+def read_document(path: Path) -> Any:
+    """A card's JSON, as it is; raises `DataError` where there is none, or one too large."""
     try:
         if path.stat().st_size > MAX_CARD_BYTES:
             raise FileError(f"{path}: larger than a network's card can be ({MAX_CARD_BYTES} bytes)")
-        card = NetCard.from_dict(json.loads(path.read_text("utf-8")), str(path))
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise FileError(f"{path.parent}: cannot be read ({error.strerror}); is it the folder of a network?") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: no JSON ({error}): copy the network again") from error
+
+
+def check_network(folder: Path, card: str, sha256: str) -> None:
+    """Raises `DataError` if the folder's network is not the one of a card with this hash."""
+    try:
         found = hashlib.sha256((folder / NETWORK).read_bytes()).hexdigest()
     except OSError as error:
         raise FileError(f"{folder}: cannot be read ({error.strerror}); is it the folder of a network?") from error
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path}: no JSON ({error}): copy the network again") from error
-    if found != card.sha256:
-        raise DataError(f"{folder}: {NETWORK} is not the file that {CARD} belongs to: copy the network again")
-    return card
+    if found != sha256:
+        raise DataError(f"{folder}: {NETWORK} is not the file that {card} belongs to: copy the network again")
 
 
 def write_folder(folder: Path, card: NetCard, network: bytes) -> NetCard:
@@ -83,15 +97,25 @@ def write_folder(folder: Path, card: NetCard, network: bytes) -> NetCard:
     Raises:
         OutputError: the folder is a file, holds other things than a network, or cannot be written.
     """
-    if folder.exists() and not (folder.is_dir() and ((folder / CARD).is_file() or not any(folder.iterdir()))):
-        raise OutputError(f"cannot write a network to {folder}: it is there and holds something else; take another")
     card = replace(card, sha256=hashlib.sha256(network).hexdigest())
+    write_files(folder, CARD, card.as_dict(), network)
+    return card
+
+
+def write_files(folder: Path, name: str, document: Mapping[str, Any], network: bytes) -> None:
+    """Write a network and its card, of a name, all or nothing; a folder with such a card is replaced.
+
+    Raises:
+        OutputError: as `write_folder` does.
+    """
+    if folder.exists() and not (folder.is_dir() and ((folder / name).is_file() or not any(folder.iterdir()))):
+        raise OutputError(f"cannot write a network to {folder}: it is there and holds something else; take another")
     part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     old = part.with_name(f"{part.name}.old")
     try:
         part.mkdir(parents=True)
         (part / NETWORK).write_bytes(network)
-        (part / CARD).write_text(json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n", "utf-8")
+        (part / name).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
         if folder.exists():
             os.replace(folder, old)
         os.replace(part, folder)
@@ -102,7 +126,6 @@ def write_folder(folder: Path, card: NetCard, network: bytes) -> NetCard:
             os.replace(old, folder)
         for rest in (part, old):
             shutil.rmtree(rest, ignore_errors=True)
-    return card
 
 
 def rewrite_card(folder: Path, card: NetCard) -> NetCard:

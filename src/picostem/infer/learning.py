@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from picostem import checkpoint
 from picostem.errors import DataError, UsageError
@@ -23,6 +24,18 @@ from picostem.infer.training_settings import TrainingSettings
 from picostem.version import VERSION
 
 FORM = "picostem.stacking-training/1"
+
+
+class Resumable(Protocol):
+    """A training that can be kept in a file and taken up again."""
+
+    optimiser: torch.optim.Optimizer
+    rng: np.random.Generator
+    step: int
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """All that it changes, by the names that they have in the file."""
 
 
 @dataclass
@@ -47,6 +60,11 @@ class Learning:
     device: torch.device
     step: int = 0
 
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The network that learns, and its mean."""
+        return {"network": self.network, "mean": self.mean}
+
 
 def features_of(invariants: Invariants, samples: Samples) -> torch.Tensor:
     """What the network reads of samples, shape (k, features)."""
@@ -61,7 +79,7 @@ def start(
     Raises:
         UsageError: samples of other shapes, or a device that is not there.
     """
-    place = _device(device)
+    place = device_of(device)
     weights, validation, batches = np.random.SeedSequence(seed).spawn(3)
     samples = draw(np.random.default_rng(validation), settings.validation)
     _check(samples, torus)
@@ -87,7 +105,8 @@ def _check(samples: Samples, torus: Torus) -> None:
         )
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of a name; "auto" is a graphics processor where there is one. Raises `UsageError`: it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -98,33 +117,31 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def write_state(learning: Learning, path: Path, identity: Mapping[str, Any]) -> None:
+def write_state(learning: Resumable, path: Path, identity: Mapping[str, Any], form: str = FORM) -> None:
     """Everything that the next step depends on, in one file; raises `OutputError`."""
-    tensors = {
-        **checkpoint.prefixed("network", learning.network.state_dict()),
-        **checkpoint.prefixed("mean", learning.mean.state_dict()),
-        **checkpoint.prefixed("optimiser", checkpoint.optimiser_tensors(learning.optimiser)),
-    }
+    tensors = checkpoint.prefixed("optimiser", checkpoint.optimiser_tensors(learning.optimiser))
+    for name, network in learning.networks.items():
+        tensors |= checkpoint.prefixed(name, network.state_dict())
     rng = learning.rng.bit_generator.state
-    checkpoint.save(path, tensors, {"identity": identity, "step": learning.step, "rng": rng, "version": VERSION}, FORM)
+    checkpoint.save(path, tensors, {"identity": identity, "step": learning.step, "rng": rng, "version": VERSION}, form)
 
 
-def read_state(learning: Learning, path: Path, identity: Mapping[str, Any]) -> None:
+def read_state(learning: Resumable, path: Path, identity: Mapping[str, Any], form: str = FORM) -> None:
     """Bring a fresh training to where another one was.
 
     Raises:
         UsageError: the file is of another training.
         DataError: the file is damaged or of another format.
     """
-    tensors, document = checkpoint.load(path, FORM)
+    tensors, document = checkpoint.load(path, form)
     wanted, found = json.loads(json.dumps(identity)), document.get("identity")
     if found != wanted:
         names = sorted(key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key])
         raise UsageError(
             f"{path} is of another training: {', '.join(names)} differ: take another folder, or start anew there"
         )
-    checkpoint.restore(learning.network, checkpoint.under("network", tensors), str(path))
-    checkpoint.restore(learning.mean, checkpoint.under("mean", tensors), str(path))
+    for name, network in learning.networks.items():
+        checkpoint.restore(network, checkpoint.under(name, tensors), str(path))
     checkpoint.restore_optimiser(learning.optimiser, checkpoint.under("optimiser", tensors), str(path))
     try:
         learning.rng.bit_generator.state = document["rng"]

@@ -49,10 +49,13 @@ class TrainingSettings:
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
-        rising = (step + 1) / max(self.warm_up, 1)
-        falling = (self.steps - step) / max(self.steps - self.warm_up, 1)
-        return self.learning_rate * min(rising, falling, 1.0)
+        return self.learning_rate * warmed_up(step, self.steps, self.warm_up)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+def warmed_up(step: int, steps: int, warm_up: int) -> float:
+    """Share of the highest learning rate in a step, counted from 0: up in `warm_up` steps, then down to nothing."""
+    return min((step + 1) / max(warm_up, 1), (steps - step) / max(steps - warm_up, 1), 1.0)

@@ -21,11 +21,12 @@ DEFINITIONS = (
      "one stated, by how much worse it fits."),
     ("Equivalent slips", "stackings that give the same projected image: identical layers can be exchanged (D and −D), "
      "lattice vectors can be added, and the layer's own symmetry acts on D."),
-    ("Error", "1σ from the Fisher information of the fit, widened where the residual is larger than the noise. The "
-     "single number is the square root of the covariance's trace. Ellipses hold 95 %."),
+    ("Error", "1σ from the Fisher information of the fit, widened where the residual is larger than the noise; of a "
+     "network's slips, what it says. The single number is the square root of the covariance's trace. Ellipses hold "
+     "95 %."),
     ("χ²", "squared misfit of the lattice harmonics over their noise, per degree of freedom; 1 for a perfect model."),
     ("Window status", "ok; edge (the layers fill only part of it); unresolved (too noisy); vacuum (no lattice); "
-     "untrusted (the model misses more than the noise)."),
+     "untrusted (the model misses more than the noise, or the network does not know such a window)."),
 )  # fmt: skip
 
 LIMITS = (

@@ -51,6 +51,7 @@ def map_columns(slip_map: SlipMap, interface: Interface, lower: Monolayer) -> di
         "strain_xy": strain[:, 0, 1],
         "chi2": slip_map.chi2,
         "status": slip_map.status,
+        "engine": np.full(count, "fit") if slip_map.engine is None else slip_map.engine,
     }
 
 

@@ -43,7 +43,7 @@ def interfaces(common: CommonSlip, slips: FloatArray, setting: Setting) -> tuple
         slips: the shortest of those fitted, Å, shape (s, 2).
     """
     model, (first, *_) = setting.model, setting.model.layers
-    covariance = common.covariance * max(1.0, common.fit.chi2_reduced)
+    covariance = common.inflated
     if all(layer is first for layer in model.layers):
         twist, shift = 0.0, np.zeros(2)
         equivalents = model.stackings.equivalents(slips)

@@ -1,4 +1,4 @@
-"""One slip for the image from all its windows: a joint fit of the tiles of the largest domain."""
+"""One slip for the image from all its windows: a joint fit of the tiles of the largest domain, or a network's mean."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from picostem.resolve.estimate import Fit, Observation, State, choose, fit_commo
 from picostem.resolve.evidence import gather, tile_starts
 from picostem.resolve.model import StackModel
 from picostem.resolve.orient import TILES, Setting, reordered
-from picostem.resolve.search import fit_each
+from picostem.resolve.search import fit_at, fit_each
+from picostem.resolve.windows import WindowFits
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 MOST_TILES = 225  # windows of the joint fit: more add nothing that the model's own error would not hide
 REACH = 0.75  # Å; how far a tile's slip may be from its domain's mean: a stacking may vary smoothly
@@ -25,14 +27,16 @@ class CommonSlip:
     """The slips of an image, one for each of its s interfaces.
 
     Attributes:
-        fit: the joint fit, with one slip if the stacking is uniform, one per tile otherwise.
+        fit: the joint fit, with one slip if the stacking is uniform, one per tile otherwise; of place and brightness
+            alone where a network gave the slip.
         slip: Å, crystal frame, of the model's layer order, shape (s, 2).
-        covariance: Å², of a uniform slip from the Fisher information only, otherwise of the mean with its spread,
-            shape (2s, 2s).
+        covariance: Å², of a uniform slip from the Fisher information only, otherwise of the mean with its spread, or
+            what a network says, shape (2s, 2s).
         bound: square root of the trace of the Fisher information's inverse, Å, shape (s,).
         spread: rms deviation of the tiles' slips from it beyond their errors, Å, shape (s,).
         other_orders: chi² that other orders of like layers cost; nan where the stacking varies.
         origin: of layer 1 in the tile nearest to the centre, fractions.
+        told: whether a network gave the slip.
     """
 
     fit: Fit
@@ -42,6 +46,12 @@ class CommonSlip:
     spread: FloatArray
     other_orders: dict[tuple[int, ...], float]
     origin: FloatArray
+    told: bool = False
+
+    @property
+    def inflated(self) -> FloatArray:
+        """The covariance times the reduced chi² where that exceeds 1; a network's is calibrated as it is."""
+        return self.covariance * (1.0 if self.told else max(1.0, self.fit.chi2_reduced))
 
 
 def common_slip(data: NDArray[np.float32], setting: Setting, domain_slip: FloatArray) -> CommonSlip:
@@ -83,12 +93,68 @@ def _best_order(setting: Setting, observation: Observation, joint: Fit) -> tuple
     starts = [reordered(model, joint.state, order)[1] for order in orders[1:]]
     fits = [joint, *(fit_common(model, observation, start, common_slip=True) for start in starts)]
     best = int(np.argmin([fit.cost for fit in fits]))
+    return fits[best], _costs(setting, fits, best)
+
+
+def _costs(setting: Setting, fits: list[Fit], best: int) -> dict[tuple[int, ...], float]:
+    """What the other orders of like layers, fitted each, cost, seen from the best one."""
+    model, orders = setting.model, setting.model.stackings.orders
     back = np.argsort(orders[best])
     costs = {tuple(back[order].tolist()): fit.cost - fits[best].cost for order, fit in zip(orders, fits, strict=True)}
     upside_down = tuple(range(model.layer_count)[::-1])
     if setting.twin is not None and upside_down in costs:
         costs[upside_down] = min(costs[upside_down], setting.twin.cost)
-    return fits[best], {order: cost for order, cost in costs.items() if order != tuple(range(model.layer_count))}
+    return {order: cost for order, cost in costs.items() if order != tuple(range(model.layer_count))}
+
+
+def told_slip(setting: Setting, windows: WindowFits) -> CommonSlip:
+    """Mean of the slips that a network gave to windows of one stacking; the tiles say in which order the layers lie.
+
+    All windows were seen by one microscope, of which the network knows no more than one window shows: part of their
+    errors is common, and does not vanish in the mean. With C the mean of their covariances, S their scatter and
+    r = tr S / tr C, at most 1, the mean of n that do not overlap has the covariance C (1 - r + r / n).
+    """
+    model = setting.model
+    stackings = model.stackings
+    raw = windows.slips @ model.cell
+    near, order = stackings.aligned(raw, raw[0])
+    slips = near.reshape(len(near), -1)
+    covariances = stackings.covariance(windows.covariance, order)
+    mean, spread = _mean_and_spread(slips, covariances)
+    overlap = _overlap(windows.centres, setting.window)
+    count = max(1.0, len(slips) / overlap)
+    whole = covariances.mean(axis=0)
+    own = min(1.0, float(np.mean(np.sum((slips - mean) ** 2, axis=1)) / np.trace(whole)))
+    covariance = whole * (1 - own + own / count) + np.diag(np.repeat(spread, 2) ** 2) / (2 * count)
+    fisher = np.linalg.inv(np.linalg.inv(stackings.covariance(windows.fisher, order)).sum(axis=0))
+    slip = mean.reshape(-1, 2)
+    fits, centres = _held(setting, slip)
+    best = int(np.argmin([fit.cost for fit in fits]))
+    turned = np.kron(stackings.matrices[best], np.eye(2))
+    return CommonSlip(
+        fits[best],
+        stackings.matrices[best] @ slip,
+        turned @ covariance @ turned.T,
+        _bounds(turned @ fisher @ turned.T * min(overlap, len(slips))),
+        spread,
+        _costs(setting, fits, best),
+        fits[best].state.origin[int(np.argmin(np.linalg.norm(centres, axis=1)))],
+        told=True,
+    )
+
+
+def _held(setting: Setting, slip: FloatArray) -> tuple[list[Fit], FloatArray]:
+    """The tiles of a stacking fitted with it, Å, in each order of like layers, and their centres."""
+    model, state, evidence = setting.model, setting.fit.state, setting.evidence
+    there = model.stackings.distance(state.slips @ model.cell, slip) < REACH
+    if there.any():
+        evidence = evidence.take(there)
+    count, certainty = len(evidence.harmonics.centres), setting.fit.microscope_covariance
+    fits = []
+    for matrix in model.stackings.matrices:
+        slips = np.tile(matrix @ slip @ np.linalg.inv(model.cell), (count, 1, 1))
+        fits.append(fit_at(model, evidence, state.microscope, certainty, slips, held=True))
+    return fits, evidence.harmonics.centres
 
 
 def _members(

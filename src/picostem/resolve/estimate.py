@@ -297,31 +297,43 @@ def fit_windows(
     *,
     iterations: int = 15,
     tolerance: float = 0.01,
+    held: bool = False,
 ) -> Fit:
-    """Fit each window by itself with the microscope fixed; its uncertainty still enters the slips' covariance."""
+    """Fit each window by itself with the microscope fixed; its uncertainty still enters the slips' covariance.
+
+    Where the slips are `held`, they stay what they are at the start; their covariance is what a fit there would have.
+    """
     state = start
-    for _ in range(EXPANSIONS):
+    for _ in range(1 if held else EXPANSIONS):
         expansion = _Expansion.about(model, state)
-        state, normal = _relax(model, data, state, expansion, iterations, tolerance)
+        state, normal = _relax(model, data, state, expansion, iterations, tolerance, held)
     full = _normal(model, data, state, True, False, expansion)
     inverse = np.linalg.pinv(full.own, hermitian=True)
     lever = inverse @ full.mixed
     covariance = inverse + lever @ microscope_covariance @ np.swapaxes(lever, 1, 2)
-    dof = 2 * data.amplitudes.shape[1] - full.own.shape[1]
+    dof = 2 * data.amplitudes.shape[1] - (3 if held else full.own.shape[1])
     return Fit(state, False, covariance[:, 3:, 3:], microscope_covariance, normal.chi2, 0.0, dof)
 
 
 def _relax(
-    model: StackModel, data: Observation, state: State, expansion: _Expansion, iterations: int, tolerance: float
+    model: StackModel,
+    data: Observation,
+    state: State,
+    expansion: _Expansion,
+    iterations: int,
+    tolerance: float,
+    held: bool,
 ) -> tuple[State, _Normal]:
     """Levenberg-Marquardt in each window, the microscope fixed; each window stops by itself."""
     damping = np.full(len(state.scale), 1e-2)
     normal = _normal(model, data, state, False, False, expansion)
-    q = normal.own.shape[1]
+    q = 3 if held else normal.own.shape[1]  # scale and origin come before the slips
     active = np.ones(len(damping), dtype=bool)
+    step = np.zeros_like(normal.own_rhs)
     for _ in range(iterations):
-        own = normal.own + (damping[:, None] * np.einsum("wii->wi", normal.own) + TINY)[:, :, None] * np.eye(q)
-        step = np.linalg.solve(own, normal.own_rhs[..., None])[..., 0]
+        own = normal.own[:, :q, :q]
+        own = own + (damping[:, None] * np.einsum("wii->wi", own) + TINY)[:, :, None] * np.eye(q)
+        step[:, :q] = np.linalg.solve(own, normal.own_rhs[:, :q, None])[..., 0]
         trial_state = _moved(state, step * active[:, None], np.empty(0), False, False)
         trial = _normal(model, data, trial_state, False, False, expansion)
         gain = normal.chi2 - trial.chi2

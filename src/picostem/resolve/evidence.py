@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class Evidence:
         """Bragg power over its noise in each window, shape (windows,); 1 where there is no lattice."""
         power = np.abs(self.harmonics.amplitudes) ** 2
         return np.asarray(np.mean(power / self.noise_power, axis=1))
+
+    def take(self, index: NDArray[np.bool_]) -> Evidence:
+        """The chosen windows."""
+        return replace(self, harmonics=self.harmonics.take(index), observation=self.observation.take(index))
 
     def explained(self, predicted: ComplexArray) -> float:
         """Share of the Bragg power above the noise that a model explains."""

@@ -14,18 +14,19 @@ from picostem.resolve.interface import (
     fine_grids,
 )
 from picostem.resolve.orient import Setting
+from picostem.resolve.proposal import Proposer, Source
 from picostem.resolve.result import Boundary, Domain, SlipMap
 from picostem.resolve.settings import Settings
 from picostem.resolve.stacking import Stackings
 from picostem.resolve.window import window_starts
-from picostem.resolve.windows import Progress, WindowFits, concatenate, fit_grid
+from picostem.resolve.windows import NEAR, Progress, WindowFits, concatenate, fit_grid, typical_chi2
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 LEAST_TRIPLES = 6  # of windows in a line, to tell the scatter of the map from its errors
-START_STEP = 0.15  # Å; a window's fit finds its slip from that far
 
 
 class Mapping:
@@ -43,17 +44,35 @@ class Mapping:
         setting: Setting,
         settings: Settings,
         progress: Progress | None,
+        proposer: Proposer | None = None,
     ) -> None:
-        self.data, self.setting, self.settings = data, setting, settings
+        self.data, self.setting, self.settings, self.proposer = data, setting, settings, proposer
         self.stackings = setting.model.stackings
         stride = max(1, round(settings.stride / setting.lattice.pixel_size))
         rows, cols = data.shape
         self.starts = (window_starts(rows, setting.window, stride), window_starts(cols, setting.window, stride))
-        self.coarse = fit_grid(data, setting, _likely_slips(setting, self.stackings), self.starts, progress)
-        self.typical = float(np.median(setting.fit.chi2) / setting.fit.dof)
+        self.coarse = self.windows_at(self.starts, progress)
+        self.typical = typical_chi2(setting)
         self.slips = self.coarse.slips @ setting.model.cell
         grid = (len(self.starts[0]), len(self.starts[1]))
         self.labels = find_domains(self.slips, self.coarse.status(self.typical) == "ok", grid, self.stackings)
+
+    def windows_at(self, starts: tuple[IntArray, IntArray], progress: Progress | None = None) -> WindowFits:
+        """Any windows of the image, in the same way as those of the map."""
+        likely = _likely_slips(self.setting, self.stackings)
+        return fit_grid(self.data, self.setting, likely, starts, progress, proposer=self.proposer)
+
+    def main(self) -> WindowFits:
+        """The coarse windows of the largest domain, all of them if there is none."""
+        return self.coarse.take(self._main())
+
+    def doubted(self) -> bool:
+        """Whether a network was asked alone, and trusts its answer nowhere."""
+        return bool((self.coarse.source == Source.DOUBTED).all())
+
+    def told(self) -> bool:
+        """Whether it is a network that says what the largest domain is."""
+        return bool(np.mean(self.main().source != Source.FIT) > 0.5)
 
     def scatter(self) -> float:
         """Variance of disjoint windows' slips about their local trend over what their covariances say, at least 1.
@@ -83,13 +102,15 @@ class Mapping:
         return max(1.0, float(np.median(squares) / (2 * gammaincinv(flat.shape[1] / 2, 0.5))))
 
     def covariance(self) -> FloatArray:
-        """Of the coarse windows' slips, the Fisher information's inflated by each window's residual, Å²."""
+        """Of the coarse windows' slips, Å²: a network's, or the Fisher information's inflated by each residual."""
         return inflated(self.coarse, self.typical)
 
     def main_slip(self) -> FloatArray:
         """Mean slip of the largest domain (of all windows if there is none), Å."""
-        members = self.labels == 0 if (self.labels == 0).any() else np.ones(len(self.labels), dtype=bool)
-        return self.stackings.mean(self.slips[members])
+        return self.stackings.mean(self.slips[self._main()])
+
+    def _main(self) -> BoolArray:
+        return self.labels == 0 if (self.labels == 0).any() else np.ones(len(self.labels), dtype=bool)
 
     def finish(self, reference: FloatArray, progress: Progress | None) -> tuple[SlipMap, ...]:
         """The map of each interface with slips nearest to `reference` (s, 2), Å, its domains and their boundaries."""
@@ -114,7 +135,8 @@ class Mapping:
         )
 
     def _fine(self, grid: FineGrid, slips: FloatArray, progress: Progress | None) -> WindowFits:
-        return fit_grid(self.data, self.setting, slips, grid.starts, progress, only_these=True)
+        proposer = self.proposer
+        return fit_grid(self.data, self.setting, slips, grid.starts, progress, only_these=True, proposer=proposer)
 
     def _pixel(self) -> float:
         return self.setting.lattice.pixel_size
@@ -145,6 +167,7 @@ class Mapping:
             domains=self._domains(slips, covariance),
             boundaries=boundaries,
             interface=index + 1,
+            engine=np.where(fits.source == Source.FIT, "fit", "net"),
         )
 
     def _domains(self, slips: FloatArray, covariance: FloatArray) -> tuple[Domain, ...]:
@@ -169,8 +192,9 @@ class Mapping:
 
 
 def inflated(fits: WindowFits, typical: float) -> FloatArray:
-    """Covariances of windows times their reduced chi², at least the typical one's, at least 1."""
-    return fits.covariance * np.maximum(1.0, np.maximum(fits.chi2, typical))[:, None, None]
+    """Covariances of windows times their reduced chi², at least the typical one's, at least 1; a network's as it is."""
+    factor = np.where(fits.source == Source.FIT, np.maximum(1.0, np.maximum(fits.chi2, typical)), 1.0)
+    return np.asarray(fits.covariance * factor[:, None, None])
 
 
 def _likely_slips(setting: Setting, stackings: Stackings) -> FloatArray:
@@ -178,9 +202,9 @@ def _likely_slips(setting: Setting, stackings: Stackings) -> FloatArray:
     cell = setting.model.cell
     slips = setting.fit.state.slips @ cell
     chosen = []
-    for i in stackings.distinct(slips, START_STEP):
+    for i in stackings.distinct(slips, NEAR):
         near, order = stackings.aligned(slips, slips[i])
-        close = np.linalg.norm(near - slips[i], axis=2).max(axis=1) < START_STEP
+        close = np.linalg.norm(near - slips[i], axis=2).max(axis=1) < NEAR
         commonest = np.bincount(order[close]).argmax()
         chosen.append(np.linalg.inv(stackings.matrices[commonest]) @ slips[i])
     return np.asarray(np.array(chosen) @ np.linalg.inv(cell))

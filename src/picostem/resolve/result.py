@@ -188,6 +188,7 @@ class SlipMap:
         twist, twist_sigma: of each window, rad, shape (n,), or None for aligned layers.
         strain: of the upper layer relative to the lower one beyond the interface's own, from how the slip changes from
             window to window, symmetric, shape (n, 2, 2), or None.
+        engine: whose slip each window's is, "fit" or "net", shape (n,); None where all are the fit's.
     """
 
     row: FloatArray
@@ -207,6 +208,7 @@ class SlipMap:
     twist: FloatArray | None = None
     twist_sigma: FloatArray | None = None
     strain: FloatArray | None = None
+    engine: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.row)

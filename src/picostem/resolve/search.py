@@ -129,6 +129,24 @@ def _correlate(
     return Coarse(slips, gain / power[:, None], origins, scales)
 
 
+def placed(
+    model: StackModel, microscope: FloatArray, amplitudes: ComplexArray, noise: FloatArray, slips: FloatArray
+) -> State:
+    """The parameters of windows whose slips are known, (windows, interfaces, 2): where each lies best, and its scale.
+
+    Other arguments as in `coarse_search`.
+    """
+    factors = model.layer_factors(microscope)[0]
+    weight = 1 / (noise + MODEL_ERROR * np.abs(amplitudes) ** 2)
+    template = _templates(model.hk, factors, slips)
+    size = _size(model.hk)
+    correlation = _over_all_places(model.hk, np.conj(template) * amplitudes * weight, size)
+    best = correlation.argmax(axis=1)
+    value = np.maximum(correlation.max(axis=1), 0).astype(np.float64)
+    origin = np.stack([best // size, best % size], axis=1) / size
+    return State(microscope, value / np.sum(weight * np.abs(template) ** 2, axis=1), origin, slips)
+
+
 def _size(hk: IntArray) -> int:
     """The power of two that holds all reflections and their opposites."""
     return 1 << int(2 * np.abs(hk).max()).bit_length()
@@ -208,3 +226,17 @@ def fit_each(
         best = fit if best is None else better_of(best, fit, np.ones(len(choice), dtype=bool))
     assert best is not None
     return best
+
+
+def fit_at(
+    model: StackModel,
+    evidence: Evidence,
+    microscope: FloatArray,
+    microscope_covariance: FloatArray,
+    slips: FloatArray,
+    *,
+    held: bool,
+) -> Fit:
+    """Fit each window from slips of its own, (windows, interfaces, 2), or with these slips, the microscope fixed."""
+    start = placed(model, microscope, evidence.harmonics.amplitudes, evidence.noise_power, slips)
+    return fit_windows(model, evidence.observation, start, microscope_covariance, held=held)

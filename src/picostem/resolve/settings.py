@@ -13,6 +13,7 @@ from picostem.resolve.model import Optics, OpticsSource
 
 LayerCount = Literal["auto", "1", "2", "3"]
 Scattering = Literal["full", "independent"]
+Engine = Literal["fit", "net", "hybrid"]
 
 # What aberration-corrected microscopes that image 2D crystals use: voltage (kV) and semiangle (mrad). The first one is
 # assumed while the lattice is looked for; the fit then decides between them.
@@ -34,9 +35,13 @@ class Settings:
         layers: how many layers there are, or "auto" to let the image decide.
         scattering: "full", or "independent" for images that a linear model made, where no layer changes the beam that
             the next one meets.
+        engine: what finds the slips of windows of layers on one lattice: "fit" of the model, "net", a trained network,
+            or "hybrid", the fit from where a network says, and the network where the model does not describe a window.
+        net: a trained network, by its folder, or by its name if it comes with the package; None takes the one that
+            comes with the package for the stack.
 
     Raises:
-        UsageError: for numbers out of range.
+        UsageError: for numbers out of range, or options that contradict each other.
     """
 
     material: str
@@ -48,6 +53,8 @@ class Settings:
     stride_nm: float = 1.0
     layers: LayerCount = "auto"
     scattering: Scattering = "full"
+    engine: Engine = "fit"
+    net: str | None = None
 
     def __post_init__(self) -> None:
         for name, low, high, what in (
@@ -65,6 +72,10 @@ class Settings:
             raise UsageError(f"--layers is {self.layers!r}; expected auto, 1, 2 or 3")
         if self.scattering not in get_args(Scattering):
             raise UsageError(f"--scattering is {self.scattering!r}; expected full or independent")
+        if self.engine not in get_args(Engine):
+            raise UsageError(f"--engine is {self.engine!r}; expected fit, net or hybrid")
+        if self.net is not None and self.engine == "fit":
+            raise UsageError(f"--net {self.net} is not asked by --engine fit: give --engine net or hybrid, or no --net")
 
     @property
     def window(self) -> float:
