@@ -142,3 +142,14 @@ def test_too_small_a_picture_is_said() -> None:
 def test_settings_that_mean_nothing_are_refused(wrong: Any) -> None:
     with pytest.raises(UsageError):
         AugmentSettings(**{"patch": 64} | wrong)
+
+
+def test_greys_above_one_are_kept() -> None:
+    """Simulations normalised by their mean have some; cut off, the brightest columns would be flat."""
+    rows, columns = np.indices((256, 256)) - 127.5
+    bright = 1.4 * np.exp(-(rows**2 + columns**2) / (2 * 40.0**2))
+    picture = Picture(bright.astype(np.float32), 0.08, 0.0, 1.0, "bright")
+    settings = AugmentSettings(patch=128, of=MEAN_CROP)
+    found = [augment(picture, settings, np.random.default_rng(seed)).data.max() for seed in range(8)]
+    assert max(found) > 1.3
+    assert max(found) <= bright.max() + 1e-6  # single precision

@@ -117,4 +117,4 @@ def _affine(data: FloatImage, matrix: FloatArray, centre: FloatArray, patch: int
         part = ndimage.gaussian_filter(part, _SMOOTHING * math.sqrt(scale**2 - 1), mode="mirror")
     offset = centre - low - matrix @ np.full(2, (patch - 1) / 2)
     result = ndimage.affine_transform(part, matrix, offset, (patch, patch), order=3, mode="mirror")
-    return np.asarray(np.clip(result, 0, 1), dtype=np.float32)
+    return np.asarray(np.clip(result, data.min(), data.max()), dtype=np.float32)
