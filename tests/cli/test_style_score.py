@@ -65,6 +65,13 @@ def test_pixel_sizes_of_both_images(picostem: Run, tmp_path: Path) -> None:
     assert document["shape_rows_cols"] == [170, 170]  # 256 × 0.1 Å at 0.15 Å
 
 
+def test_a_pixel_size_given_once_is_for_the_file_that_does_not_say(picostem: Run, tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a.tif", 1), write(tmp_path / "b.tif", 2, pixel_size=None)
+    document = json.loads(picostem("style", "score", a, b, "--pixel-size", "0.18", "--json", "-").out)
+    assert document["pixel_size_A"] == 0.18
+    assert document["shape_rows_cols"] == [170, 170]  # 256 × 0.12 Å at 0.18 Å
+
+
 def test_figure_is_written(picostem: Run, tmp_path: Path) -> None:
     a, b = write(tmp_path / "a.tif", 1), write(tmp_path / "b.tif", 2)
     out = tmp_path / "figure.png"
@@ -88,7 +95,8 @@ def test_slip_of_a_labelled_image_is_compared_with_its_label(picostem: Run, imag
     ("arguments", "words"),
     [
         (("--pixel-size", "0.1", "--pixel-size", "0.1", "--pixel-size", "0.1"), "3 times"),
-        (("--pixel-size", "-1"), "positive"),
+        (("--pixel-size", "-1", "--pixel-size", "0.1"), "positive"),
+        (("--pixel-size", "0.1"), "both files say"),
         (("--out", "figure.pdf"), "png"),
         (("--json", "nowhere/score.json"), "nowhere"),
     ],

@@ -65,9 +65,15 @@ class TestAttributes:
         assert style.exemplar("first") == Attribute("first", (0.25, 0.5), 100.0, 300.0)
         assert style.exemplar("second") == Attribute("second", (-0.5, 0.0), 0.0, 1.0)
 
-    def test_sampled_from_exemplars_alone(self, style: Style) -> None:
-        seen = {style.sample(rng(seed), prior=0).vector for seed in range(20)}
-        assert seen == {(0.25, 0.5), (-0.5, 0.0)}
+    def test_sampled_between_exemplars(self, style: Style) -> None:
+        first, second = np.array(style.exemplar("first").vector), np.array(style.exemplar("second").vector)
+        drawn = [style.sample(rng(seed)) for seed in range(200)]
+        shares = np.array([(one.black / 100, (one.white - 1) / 299) for one in drawn])
+        np.testing.assert_allclose(shares[:, 0], shares[:, 1], atol=1e-9)
+        mixed = shares[:, :1] * first + (1 - shares[:, :1]) * second
+        np.testing.assert_allclose([one.vector for one in drawn], mixed, atol=1e-9)
+        assert 0 <= shares.min() < 0.1
+        assert 0.9 < shares.max() <= 1
 
     def test_sampled_from_the_prior_alone(self, style: Style) -> None:
         vectors = np.array([style.sample(rng(seed), prior=1).vector for seed in range(400)])
@@ -75,13 +81,11 @@ class TestAttributes:
         np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=0.2)
         np.testing.assert_allclose(vectors.std(axis=0), 1, atol=0.14)
 
-    def test_sampled_in_between(self, style: Style) -> None:
-        one = style.sample(rng(), prior=0.5)
-        exemplar = style.exemplar(one.name.removeprefix("sampled near "))
-        normal = style.sample(rng(), prior=1).vector
-        expected = np.sqrt(0.5) * (np.array(exemplar.vector) + np.array(normal))
+    def test_sampled_partly_from_the_prior(self, style: Style) -> None:
+        one, between, normal = (style.sample(rng(), prior) for prior in (0.5, 0, 1))
+        expected = np.sqrt(0.5) * (np.array(between.vector) + np.array(normal.vector))
         np.testing.assert_allclose(one.vector, expected, rtol=1e-12)  # rounding
-        assert (one.black, one.white) == (exemplar.black, exemplar.white)
+        assert (one.black, one.white) == (between.black, between.white)
         assert style.sample(rng(), prior=0.5) == one
 
     def test_without_exemplars_it_is_the_prior(self, style: Style) -> None:

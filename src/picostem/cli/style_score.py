@@ -20,7 +20,7 @@ def score(
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="What it should look like: an experiment.")],
     pixel_size: Annotated[
         list[float] | None,
-        typer.Option(metavar="Å", help="Once: of both images; twice: of IMAGE and of REFERENCE. Default: the files'."),
+        typer.Option(metavar="Å", help="Once: of images whose files do not say; twice: of IMAGE and of REFERENCE."),
     ] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write JSON there (- is standard output).")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write the figure there.")] = None,
@@ -31,13 +31,13 @@ def score(
     Where the truth of IMAGE lies beside it (NAME.json), its slip is resolved too, and compared with its label.
     """
     from picostem.cli.document import STDOUT, write_document
+    from picostem.files import read_image
     from picostem.style.metrics import score as compare
     from picostem.style.picture import prepare
 
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out is {out}; expected the name of a png file")
-    sizes = _sizes(pixel_size or [])
-    images = [_read(file, size) for file, size in zip((image, reference), sizes, strict=True)]
+    images = _sized([read_image(file) for file in (image, reference)], pixel_size or [])
     pictures = [prepare(one) for one in images]
     found = compare(pictures[0], pictures[1], seed=seed)
     kept = _kept(image, images[0])
@@ -51,18 +51,15 @@ def score(
         typer.echo(_table(found, kept))
 
 
-def _sizes(given: list[float]) -> tuple[float | None, float | None]:
-    """Pixel sizes of both images, Å."""
-    if len(given) > 2:
-        raise UsageError(f"--pixel-size was given {len(given)} times; expected once for both images, or twice")
-    return (given[0], given[-1]) if given else (None, None)
-
-
-def _read(file: Path, pixel_size: float | None) -> Image:
-    from picostem.files import read_image
-
-    image = read_image(file)
-    return image if pixel_size is None else image.with_pixel_size(pixel_size, "user")
+def _sized(images: list[Image], given: list[float]) -> list[Image]:
+    """Images with the pixel sizes that were given, Å: one is that of all whose files do not say, two are of each."""
+    if len(given) > len(images):
+        raise UsageError(f"--pixel-size was given {len(given)} times; expected once, or once for each image")
+    if len(given) == len(images):
+        return [one.with_pixel_size(size, "user") for one, size in zip(images, given, strict=True)]
+    if given and all(one.pixel_size is not None for one in images):
+        raise UsageError("both files say their pixel size: give --pixel-size twice, for IMAGE and for REFERENCE")
+    return [one.with_pixel_size(given[0], "user") if given and one.pixel_size is None else one for one in images]
 
 
 def _kept(file: Path, image: Image) -> SlipKept | None:

@@ -43,8 +43,8 @@ def transfer(
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Without --like and --exemplar each image samples a look near a random exemplar: share of the "
-            "standard normal prior in it, default 0.1; 0 gives the exemplars' own looks, 1 the prior.",
+            help="Without --like and --exemplar each image samples a look between those of the exemplars: share of "
+            "the standard normal prior in it, default 0; 1 is the prior.",
         ),
     ] = None,
     count: Annotated[int, typer.Option(metavar="N", help="Images to make of each input.")] = 1,

@@ -32,8 +32,8 @@ FloatImage = NDArray[np.float32]
 TILE = 1024
 """Pixels on a side of the tiles that a large image is styled in."""
 
-PRIOR = 0.1
-"""Share of the standard normal prior in the variance of a sampled attribute; the rest is an exemplar's own."""
+PRIOR = 0.0
+"""Share of the standard normal prior in the variance of a sampled attribute; the rest is between the exemplars'."""
 
 WHOLE_REACH = 64
 """Pixels around a tile that are thrown away where a network sees the whole picture: seams are faded over, not exact."""
@@ -134,10 +134,11 @@ class Style:
         return Attribute(one.name, one.attribute, black, white)
 
     def sample(self, rng: np.random.Generator, prior: float = PRIOR) -> Attribute:
-        """A random attribute, a = sqrt(1 - p) a_k + sqrt(p) n.
+        """A random attribute, a = sqrt(1 - p) sum_k w_k a_k + sqrt(p) n.
 
-        k is an exemplar, each as likely, n standard normal and p = `prior`: 0 gives exemplars as they are, 1 the prior
-        that training pulls all attributes to. Without exemplars it is the prior. Grey values are those of exemplar k.
+        a_k are the exemplars', w random weights that sum to one, each mixture as likely, n standard normal and p =
+        `prior`: 0 gives looks between the exemplars, 1 the prior that training pulls all attributes to. Without
+        exemplars it is the prior. Grey values are mixed as the attributes are.
 
         Raises:
             UsageError: prior is not from 0 to 1.
@@ -147,9 +148,12 @@ class Style:
         normal = rng.standard_normal(self.card.attribute_size)
         if not self.card.exemplars:
             return Attribute("sampled", tuple(normal.tolist()))
-        base = self.exemplar(self.card.exemplars[int(rng.integers(len(self.card.exemplars)))].name)
-        vector = math.sqrt(1 - prior) * np.array(base.vector) + math.sqrt(prior) * normal
-        return Attribute(f"sampled near {base.name}", tuple(vector.tolist()), base.black, base.white)
+        known = [self.exemplar(one.name) for one in self.card.exemplars]
+        weights = rng.dirichlet(np.ones(len(known)))
+        mixed = weights @ np.array([one.vector for one in known])
+        black, white = weights @ np.array([(one.black, one.white) for one in known])
+        vector = math.sqrt(1 - prior) * mixed + math.sqrt(prior) * normal
+        return Attribute("sampled", tuple(vector.tolist()), float(black), float(white))
 
     def apply(
         self, picture: Picture, attribute: Attribute, rng: np.random.Generator, *, tile: int = TILE
