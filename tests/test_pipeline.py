@@ -109,7 +109,7 @@ class TestKnownStacking:
         m = resolved().microscope
         assert m is not None
         assert (m.voltage_eV, m.source, m.semiangle_sigma) == (300e3, "user", 0)
-        # Å; a third of the depth of focus: the linear image lacks the interference that the fit looks for
+        # Å; a third of the depth of focus
         assert abs(m.defocus - MICROSCOPE.defocus) < 15
         assert m.source_fwhm == pytest.approx(MICROSCOPE.source_fwhm, abs=max(4 * m.source_fwhm_sigma, 0.02))
         assert abs(m.C12 * np.exp(2j * m.phi12) - MICROSCOPE.C12) < 5 * max(m.C12_sigma, 1.0)
@@ -118,7 +118,7 @@ class TestKnownStacking:
         quality = resolved().quality
         assert quality is not None
         # 4 windows of 150 data: 6 %; strong peaks 3 resolution elements apart raise the noise level by up to 40 %
-        assert 0.65 < quality.chi2_reduced < 1.15
+        assert 0.6 < quality.chi2_reduced < 1.15
         assert quality.explained > 0.99
         one, opposite = quality.alternatives
         assert one.delta_chi2 > 1000  # a second layer is there beyond any doubt
@@ -261,6 +261,7 @@ def test_layers_that_scatter_independently() -> None:
         (336, 336),
         PIXEL_SIZE,
         np.random.default_rng(8),
+        together=False,
     )
     alone, together = (
         resolve(image.data, "MoS2", layers="2", scattering=scattering, pixel_size_A=PIXEL_SIZE, **lab)

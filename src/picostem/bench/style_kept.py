@@ -21,6 +21,7 @@ from picostem.errors import PicostemError, UsageError
 from picostem.image import Image
 from picostem.pipeline import resolve
 from picostem.simulate import Microscope
+from picostem.simulate.experiment import LINEAR
 from picostem.structure import SlipEquivalence
 
 STYLED, GAUSSIAN = "styled", "Gaussian, same noise"
@@ -95,10 +96,6 @@ class Kept:
         lengths = (number(t[key], 4) for key in keys)
         counts = (str(t[key]) for key in ("columns", "invented", "lost"))
         return (self.name, str(t["slips"]), str(t["not_found"]), *lengths, *counts, number(t["displacement_rms_A"], 3))
-
-
-LINEAR = "picostem, linear imaging"
-"""What the truth says of images whose layers scatter independently."""
 
 
 def slip_kept(image: Image, truth: dict[str, Any], microscope: Microscope | None = None) -> SlipKept:

@@ -20,11 +20,16 @@ from picostem.simulate.multislice import (
     simulate_atoms_multislice,
     simulate_periodic_multislice,
 )
+from picostem.simulate.synthesis import synthesise
+from picostem.simulate.together import share_a_lattice, together_series
 from picostem.simulate.truth import Placement, describe, shares_lattice
-from picostem.structure import Stack
+from picostem.structure import Stack, image_from_crystal
 
 FloatImage = NDArray[np.float32]
 Engine = Literal["incoherent", "multislice"]
+LINEAR = "picostem, linear imaging"
+TOGETHER = "picostem, layers scattering together"
+"""How the fast engine made an image, in its truth; of twisted layers it is always linear."""
 Damage = Callable[[Atoms, np.random.Generator], Atoms]
 """Takes the perfect atoms (image frame) and returns those that are left; see `picostem.structure.defect`."""
 
@@ -42,6 +47,7 @@ def simulate_stack(
     origin: tuple[float, float] = (0.0, 0.0),
     damage: Damage | None = None,
     engine: Engine = "incoherent",
+    together: bool = True,
     multislice: MultisliceSettings = MultisliceSettings(),
     name: str = "simulated",
 ) -> tuple[Image, dict[str, Any]]:
@@ -55,7 +61,9 @@ def simulate_stack(
         rng: draws damage, frozen phonons and everything about the recording, each from a stream of its own.
         rotation, mirrored, origin: of layer 1's crystal frame in the image frame, rad and Å.
         damage: makes defects; None for perfect layers.
-        engine: `incoherent` (fast, linear) or `multislice` (needs the extra "sim").
+        engine: `incoherent` (fast) or `multislice` (needs the extra "sim").
+        together: whether the fast engine adds what layers of one lattice do together (`simulate_periodic`); where atoms
+            are missing, less of it by the square of the share that is left.
         multislice: how the multislice engine computes.
         name: of the image.
 
@@ -68,14 +76,19 @@ def simulate_stack(
     damage_rng, phonon_rng, recording_rng = rng.spawn(3)
     placement = Placement(rotation, mirrored, origin)
     clean = _clean_field(shape, pixel_size, microscope, settings)
-    atoms = None
+    atoms, left = None, 1.0
     if damage is not None or (engine == "multislice" and not shares_lattice(stack)):
         perfect = _atoms_around(stack, clean, placement)
         atoms = damage(perfect, damage_rng) if damage is not None else perfect
+        left = len(atoms) / len(perfect)
     fractions = _fractions(engine, stack, atoms, microscope, clean, placement, phonon_rng, multislice)
+    linear = engine != "incoherent" or not (together and len(stack.layers) > 1 and share_a_lattice(stack))
+    if not linear:
+        frame = image_from_crystal(rotation, mirrored)
+        fractions += left**2 * synthesise(*together_series(stack, frame, np.asarray(origin), microscope), *clean)
     image = _recorded(fractions, microscope, settings, shape, (pixel_size, clean[1]), recording_rng, name)
     truth = describe(stack, microscope, settings, image, placement, atoms if damage is not None else None)
-    return image, truth | _computed(truth, engine, fractions, multislice)
+    return image, truth | _computed(truth, engine, fractions, multislice, LINEAR if linear else TOGETHER)
 
 
 class Specimen(Protocol):
@@ -160,10 +173,14 @@ def _recorded(
 
 
 def _computed(
-    truth: Mapping[str, Any], engine: Engine, fractions: FloatImage, multislice: MultisliceSettings
+    truth: Mapping[str, Any],
+    engine: Engine,
+    fractions: FloatImage,
+    multislice: MultisliceSettings,
+    fast: str = LINEAR,
 ) -> dict[str, Any]:
     """Parts of the truth that say how the image was computed."""
-    by = {"incoherent": "picostem, linear imaging", "multislice": "picostem, abTEM multislice"}[engine]
+    by = {"incoherent": fast, "multislice": "picostem, abTEM multislice"}[engine]
     phonons = {"frozen_phonon_configs": multislice.configurations} if engine == "multislice" else {}
     return {
         "simulated": by,

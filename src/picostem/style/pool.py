@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from picostem.errors import UsageError
 from picostem.image import Image
 from picostem.simulate.acquisition import AcquisitionSettings
+from picostem.simulate.experiment import LINEAR, TOGETHER
 from picostem.simulate.incoherent import simulate_periodic
 from picostem.simulate.microscope import Microscope
 from picostem.simulate.together import share_a_lattice
@@ -139,5 +140,4 @@ def _simulated(
     image = Image(data=data, name=name).with_pixel_size(pixel_size, "user")
     truth = describe(stack, microscope, AcquisitionSettings(), image, place)
     truth["acquisition"] = {"noise": "none; the image is the detected fraction of the beam", "dose_e_per_A2": None}
-    how = "picostem, layers scattering together" if together else "picostem, linear imaging"
-    return Simulation(prepare(image), image, truth | {"simulated": how})
+    return Simulation(prepare(image), image, truth | {"simulated": TOGETHER if together else LINEAR})
