@@ -45,7 +45,7 @@ def resolve(
     stride: Annotated[float, typer.Option(metavar="nm", help="Distance between the windows' centres.")] = 1.0,
     scattering: Annotated[
         Literal["full", "independent"],
-        typer.Option(help="independent: the image was made by a linear model, as `picostem simulate` does by default."),
+        typer.Option(help="independent: a linear model (a convolution with the probe) made the image."),
     ] = "full",
     layers: Annotated[
         Literal["auto", "1", "2", "3"], typer.Option(help="Number of layers, or auto to let the image decide.")
