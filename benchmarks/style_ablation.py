@@ -4,18 +4,21 @@
 
 `small` is the published network with an eighth of its channels, whole (Trident: selection, augmentation, content
 consistency) and with parts left out; `cpu` is the network with linear imaging. Needs the extra "train". About ten
-minutes for each training of 2000 steps on one core, two at a time; it can be stopped and started again.
+minutes for each training of 2000 steps on one core, two at a time, and some minutes to measure it; it can be stopped
+and started again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from picostem.bench.style import Experiments, ablation, ablation_table
+from picostem.bench.style import Experiments, ablation_table, measure
 from picostem.files import read_image
 from picostem.image import Image
 from picostem.style.presets import ABLATIONS
@@ -45,6 +48,16 @@ def images_of(arguments: argparse.Namespace) -> tuple[Image, ...]:
     return tuple(image.with_pixel_size(size, "user") for image, size in zip(images, sizes, strict=True))
 
 
+def measured(folder: Path, experiments: Experiments, count: int) -> dict[str, Any]:
+    """Figures of one style, kept beside it."""
+    report = folder.with_name(f"report_{count}.json")
+    if not report.exists():
+        report.write_text(json.dumps(measure(folder, experiments, count=count, baseline=False).as_dict()), "utf-8")
+        print(report, flush=True, file=sys.stderr)
+    totals: dict[str, Any] = json.loads(report.read_text("utf-8"))["totals"]
+    return totals
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -60,11 +73,11 @@ def main() -> None:
     jobs = [(variant, seed) for seed in range(arguments.seeds) for variant in VARIANTS]
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         folders = list(pool.map(lambda job: train(arguments, *job), jobs))
-    by_variant = {
-        variant: [f for f, job in zip(folders, jobs, strict=True) if job[0] == variant] for variant in VARIANTS
-    }
     experiments = Experiments(images_of(arguments), (), arguments.material)
-    print(ablation_table(ablation(by_variant, experiments, count=arguments.count)).markdown())
+    found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in VARIANTS}
+    for folder, (variant, _) in zip(folders, jobs, strict=True):
+        found[variant].append(measured(folder, experiments, arguments.count))
+    print(ablation_table(found).markdown())
 
 
 if __name__ == "__main__":

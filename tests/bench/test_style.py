@@ -126,9 +126,9 @@ def test_measure_without_structure(straight: Path, tmp_path: Path) -> None:
 
 
 def test_ablation_is_mean_and_spread_over_trainings(report: LikenessReport) -> None:
-    def made(error: float) -> StyleReport:
+    def made(error: float) -> dict[str, float | int | None]:
         kept = Kept(STYLED, (SlipKept(error, 0.001),), (Matched(9, 0, 1, 0.02, 0.0),))
-        return StyleReport("one", (report,), (kept,))
+        return StyleReport("one", (report,), (kept,)).totals()
 
     table = ablation_table({"whole": [made(0.01), made(0.03)], "plain": [made(0.02)]})
     columns_of = dict(zip(table.head, zip(*table.rows, strict=True), strict=True))

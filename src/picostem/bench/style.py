@@ -148,35 +148,17 @@ def measure(
     return StyleReport(style.card.name, tuple(reports), kept)
 
 
-def ablation(
-    folders: Mapping[str, Sequence[Path]],
-    experiments: Experiments,
-    *,
-    count: int = 200,
-    seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> dict[str, tuple[StyleReport, ...]]:
-    """Measure every training of every variant, all on the same slips; folders by variant, one for each seed of it."""
-    return {
-        name: tuple(
-            measure(one, experiments, count=count, seed=seed, baseline=False, progress=progress) for one in trainings
-        )
-        for name, trainings in folders.items()
-    }
+def ablation_table(variants: Mapping[str, Sequence[Mapping[str, float | int | None]]]) -> Table:
+    """One line for each variant: mean ± standard deviation of the totals of its trainings."""
+    return Table("Ablation", ABLATION_HEAD, tuple(_variant(name, totals) for name, totals in variants.items()))
 
 
-def ablation_table(reports: Mapping[str, Sequence[StyleReport]]) -> Table:
-    """One line for each variant: mean ± standard deviation over its trainings."""
-    return Table("Ablation", ABLATION_HEAD, tuple(_variant(name, found) for name, found in reports.items()))
-
-
-def _variant(name: str, reports: Sequence[StyleReport]) -> tuple[str, ...]:
-    totals = [report.totals() for report in reports]
+def _variant(name: str, totals: Sequence[Mapping[str, float | int | None]]) -> tuple[str, ...]:
     digits = {
         "d_kl": 3, "abs_delta_ra": 3, "spectrum": 3, "spectrum_gain": 1, "frechet": 3, "median_error_A": 4,
         "error_95_A": 4, "not_found": 1, "invented": 1, "lost": 1,
     }  # fmt: skip
-    return (name, str(len(reports)), *(_spread([t[key] for t in totals], n) for key, n in digits.items()))
+    return (name, str(len(totals)), *(_spread([t[key] for t in totals], n) for key, n in digits.items()))
 
 
 def _spread(values: Sequence[float | int | None], digits: int) -> str:
