@@ -171,5 +171,8 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     assert run(["bench", "choice", str(tmp_path), "--unknown-microscope"]) == 0
     assert "Choice among stackings" in capsys.readouterr().out
     assert asked[1] == (tmp_path, replace(Given(), microscope=False), Draws())
+    assert run(["bench", "choice", str(tmp_path), "--engine", "net", "--net", "trained"]) == 0
+    assert asked[2] == (tmp_path, Given(engine="net", net="trained"), Draws())
+    capsys.readouterr()
     assert run(["bench", "choice", str(tmp_path), "--draws", "0"]) == 2
     assert "expected 1 draw or more" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,8 @@ def test_a_bilayer_is_scored(report: Report) -> None:
     (estimate,) = row.score.estimates
     assert estimate.bound is not None
     assert estimate.error < 5 * estimate.bound  # a chance of 4e-6 by noise alone
-    assert row.score.windows.count == row.mapped == 4
+    assert len(row.score.windows.errors) == row.mapped == 4
+    assert row.score.windows.untrusted == 0
     assert row.defocus_error is not None
     assert abs(row.defocus_error) < 30  # Å: the sign of the defocus is found, its depth of focus is 43 Å
 
@@ -105,6 +107,30 @@ def test_command_line_prints_tables_and_writes_json(
     assert json.loads(capsys.readouterr().out) == written
 
 
+def test_the_command_line_says_which_engine_is_asked(
+    tmp_path: Path, report: Report, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Given] = []
+
+    def measured(folder: Path, given: Given, progress: Any) -> Report:
+        asked.append(given)
+        return report
+
+    monkeypatch.setattr("picostem.bench.stack.measure", measured)
+    assert run(["bench", "stack", str(tmp_path), "--engine", "hybrid", "--net", "trained", "--unknown-pixel-size"]) == 0
+    assert asked == [Given(pixel_size=False, engine="hybrid", net="trained")]
+    capsys.readouterr()
+    assert run(["bench", "stack", str(tmp_path), "--net", "trained"]) == 2
+    assert "--engine net or hybrid" in capsys.readouterr().err
+
+
+def test_the_engine_is_asked(folder: Path) -> None:
+    # no such network, which each image says by itself
+    rows = measure(folder, Given(engine="net", net="nowhere")).rows
+    assert all(row.failure is not None for row in rows)
+    assert "no network 'nowhere'" in str(rows[0].failure)
+
+
 def test_command_line_without_cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "stack", str(tmp_path)]) == 1
     assert "found none" in capsys.readouterr().err
@@ -115,7 +141,10 @@ def slip_answer(error: float, bound: float | None, windows: Windows | None = Non
 
 
 def test_totals_of_slips_by_hand() -> None:
-    windows = Windows(30, 0.02, 0.02, None, 0.7, 1.0), Windows(10, 0.02, 0.02, None, 0.3, 0.8)
+    windows = (
+        Windows((0.01,) * 30, 0.02, None, 0.7, 1.0, 0.0),
+        Windows((0.02,) * 9 + (1.0,), 0.02, None, 0.3, 0.8, 0.5),
+    )
     answers = [slip_answer(0.01, 0.01, windows[0]), slip_answer(0.04, 0.02, windows[1]), slip_answer(0.02, None)]
     totals = SLIP.totals([("", answer) for answer in answers])
     assert totals["slips"] == 3
@@ -124,7 +153,25 @@ def test_totals_of_slips_by_hand() -> None:
     assert totals["worst_error_over_bound"] == pytest.approx(2)
     assert totals["slips_inside_95"] == pytest.approx(2 / 3)
     assert totals["windows"] == 40
+    assert totals["windows_mean_error_A"] == pytest.approx((30 * 0.01 + 9 * 0.02 + 1) / 40)
+    assert totals["windows_median_error_A"] == pytest.approx(0.01)
+    assert totals["windows_95_error_A"] == pytest.approx(0.02)  # of 40, the 38th
     assert totals["windows_inside_68"] == pytest.approx((30 * 0.7 + 10 * 0.3) / 40)
+    assert totals["windows_untrusted"] == pytest.approx(0.25)
+    _, table = SLIP.tables([("a", answer) for answer in answers])
+    cells = dict(zip(table.head, table.rows[1], strict=True))
+    assert (cells["windows"], cells["median"], cells["untrusted"]) == ("10", "0.0200", "50 %")
+    assert cells["rms"] == f"{np.sqrt((9 * 0.02**2 + 1) / 10):.4f}"
+
+
+def test_windows_that_are_not_to_be_believed_are_counted_and_not_scored() -> None:
+    slip = np.array([1.0, 0.3])
+    truth = case("slip", microscope=MICROSCOPE, slip={"D_cart_A": slip.tolist()})
+    status = np.array(["ok", "untrusted", "vacuum", "untrusted"])
+    found = slip_map([slip + [0.02, 0.0]] * 2 + [slip] * 2, [(0, 0)] * 4, status=status, fine=np.arange(4) > 2)
+    row = score_row(result("slip", TWO, (interface(slip=slip),), maps=(found,)), truth, "slip", True)
+    assert row.score.windows.errors == pytest.approx((0.02,))
+    assert row.score.windows.untrusted == pytest.approx(1 / 3)
 
 
 def test_totals_of_all_images_by_hand() -> None:

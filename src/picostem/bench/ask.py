@@ -1,4 +1,4 @@
-"""Asking `resolve` about an image whose truth is known: what it is told, and what is kept from it."""
+"""Asking `resolve` about an image whose truth is known: what it is told and what is kept from it, and who answers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,29 @@ from picostem.files import read_image
 from picostem.image import Acquisition, Image
 from picostem.pipeline import resolve_with
 from picostem.resolve.result import Result
-from picostem.resolve.settings import LayerCount, Settings
+from picostem.resolve.settings import Engine, LayerCount, Settings
 
 
 @dataclass(frozen=True)
 class Given:
-    """What `resolve` is told of the truth; what it is not told, it is not told by the file either."""
+    """What `resolve` is told of the truth, and what finds the slips of windows.
+
+    What it is not told, it is not told by the file either.
+
+    Attributes:
+        engine, net: as in `Settings`.
+
+    Raises:
+        UsageError: no such engine, or a network that it does not ask.
+    """
 
     pixel_size: bool = True
     microscope: bool = True
+    engine: Engine = "fit"
+    net: str | None = None
+
+    def __post_init__(self) -> None:
+        Settings("", engine=self.engine, net=self.net)  # says at once what else each image would
 
 
 def bare_image(case: Case) -> Image:
@@ -43,6 +57,8 @@ def ask(case: Case, image: Image, given: Given, layers: LayerCount = "auto", **o
         semiangle_mrad=microscope.get("semiangle_mrad"),
         detector_mrad=tuple(microscope["detector_mrad"]) if given.microscope else None,
         layers=layers,
+        engine=given.engine,
+        net=given.net,
         **options,
     )
     return resolve_with(image, settings)

@@ -90,7 +90,7 @@ def measure(
 
     Args:
         folder: with images NAME.tif and truths NAME.json, which must say gain and offset of the detector.
-        given: what of the truth is told.
+        given: what of the truth is told, and what finds the slips of windows.
         progress: called with the image's name, how many draws are done, and all.
 
     Raises:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from picostem.bench.case import Case
 from picostem.bench.kind import Kind, Number, Scored, largest, mean, ratio, rms
 from picostem.bench.score import SlipScore, boundary_distance, score_slips, score_windows
 from picostem.bench.table import Table, number, percent, yes
-from picostem.resolve.result import Result
+from picostem.resolve.result import Result, SlipMap
 from picostem.structure import SlipEquivalence
 
 SLIP_HEAD = ("image", "error Å", "stated", "bound", "error/bound", "in 68 %", "in 95 %", "boundary Å")
-WINDOW_HEAD = ("image", "windows", "rms error Å", "stated", "bound", "error/stated", "in 68 %", "in 95 %")
+WINDOW_HEAD = (
+    "image", "windows", "mean Å", "median", "95 %", "rms", "stated", "bound", "rms/stated", "in 68 %", "in 95 %",
+    "untrusted",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,17 +37,24 @@ class Windows:
     """The resolved windows of one image.
 
     Attributes:
-        error, sigma: rms error and rms stated error, Å.
+        errors: of each, Å.
+        sigma: rms stated error, Å.
         bound: Cramér-Rao bound of one window as the truth states it, Å; None if it does not.
         inside_68, inside_95: share of the windows whose stated region holds the truth.
+        untrusted: share of all windows, resolved or not, that are said not to be believed.
     """
 
-    count: int
-    error: float
+    errors: tuple[float, ...]
     sigma: float
     bound: float | None
     inside_68: float
     inside_95: float
+    untrusted: float
+
+    @property
+    def error(self) -> float:
+        """Rms of the errors, Å."""
+        return float(np.sqrt(np.mean(np.square(self.errors))))
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ def score(result: Result, case: Case) -> SlipAnswer | None:
     windows = score_windows(result.map, case, equivalence)
     return SlipAnswer(
         _estimates(result, case, equivalence),
-        None if windows is None else _summed(windows, case.truth.get("crlb_angstrom")),
+        None if windows is None else summed(windows, case.truth.get("crlb_angstrom"), untrusted_share(result.map)),
         boundary_distance(result.map, case) if case.task == "interface" else None,
     )
 
@@ -93,22 +104,36 @@ def _estimate(score: SlipScore, bound: float | None, i: int = 0) -> Estimate:
     return Estimate(float(score.error[i]), float(score.sigma[i]), bound, *inside)
 
 
-def _summed(score: SlipScore, bound: float | None) -> Windows:
+def untrusted_share(slip_map: SlipMap) -> float:
+    """Share of the windows of a map that are not to be believed."""
+    return float(np.mean(slip_map.status[~slip_map.fine] == "untrusted"))
+
+
+def summed(score: SlipScore, bound: float | None, untrusted: float) -> Windows:
+    """What the scores of windows, one at least, come to."""
     return Windows(
-        count=len(score.error),
-        error=float(np.sqrt(np.mean(score.error**2))),
+        errors=tuple(score.error.tolist()),
         sigma=float(np.sqrt(np.mean(score.sigma**2))),
         bound=bound,
         inside_68=float(score.inside_68.mean()),
         inside_95=float(score.inside_95.mean()),
+        untrusted=untrusted,
     )
+
+
+def spread(errors: ArrayLike) -> dict[str, Number]:
+    """Mean, median and 95 % quantile of errors, None of nothing."""
+    array = np.asarray(errors, dtype=np.float64)
+    if not array.size:
+        return {"mean": None, "median": None, "95": None}
+    return {"mean": float(array.mean()), "median": float(np.median(array)), "95": float(np.quantile(array, 0.95))}
 
 
 def totals(scored: Scored) -> dict[str, Number]:
     """What the images add up to: error against bound, coverage of slips and of windows."""
     estimates = [e for _, answer in scored for e in answer.estimates]
     windows = [answer.windows for _, answer in scored if answer.windows is not None]
-    weights = [w.count for w in windows]
+    weights = [len(w.errors) for w in windows]
     errors = [e.error for e in estimates]
     ratios = [e.error / e.bound for e in estimates if e.bound]
 
@@ -125,8 +150,10 @@ def totals(scored: Scored) -> dict[str, Number]:
         "slips_inside_68": mean([e.inside_68 for e in estimates]),
         "slips_inside_95": mean([e.inside_95 for e in estimates]),
         "windows": sum(weights),
+        **{f"windows_{name}_error_A": value for name, value in spread([e for w in windows for e in w.errors]).items()},
         "windows_inside_68": pooled([w.inside_68 for w in windows]),
         "windows_inside_95": pooled([w.inside_95 for w in windows]),
+        "windows_untrusted": mean([w.untrusted for w in windows]),
     }
 
 
@@ -148,8 +175,9 @@ def _slip_cells(name: str, answer: SlipAnswer) -> list[tuple[str, ...]]:
 
 
 def _window_cells(name: str, w: Windows) -> tuple[str, ...]:
-    errors = (number(w.error, 4), number(w.sigma, 4), number(w.bound, 4), number(w.error / w.sigma, 2))
-    return (name, str(w.count), *errors, percent(w.inside_68), percent(w.inside_95))
+    errors = (*spread(w.errors).values(), w.error, w.sigma, w.bound)
+    shares = (percent(share) for share in (w.inside_68, w.inside_95, w.untrusted))
+    return (name, str(len(w.errors)), *(number(e, 4) for e in errors), number(w.error / w.sigma, 2), *shares)
 
 
 SLIP = Kind("slip", score, tables, totals)

@@ -126,7 +126,7 @@ def measure(folder: Path, given: Given, progress: Callable[[str, int, int], None
 
     Args:
         folder: with images NAME.tif and truths NAME.json.
-        given: what of the truth is told.
+        given: what of the truth is told, and what finds the slips of windows.
         progress: called with the image's name, how many are done, and all.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import typer
 
@@ -11,16 +11,23 @@ from picostem.cli.document import STDOUT, write_document
 from picostem.cli.optics import DETECTOR, SEMIANGLE, VOLTAGE, Detector, Semiangle, Voltage, microscope_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from picostem.bench.ask import Given
     from picostem.bench.table import Table
 
 app = typer.Typer(help="Measure how well and how fast it works.", rich_markup_mode=None)
 
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Images NAME.tif with their truth NAME.json.")]
+NoiseFree = Annotated[Path, typer.Argument(metavar="FOLDER", help="Of benchmarks/curve_set.py: images without noise.")]
 UnknownMicroscope = Annotated[
     bool, typer.Option("--unknown-microscope", help="Leave voltage, semiangle and detector to be found.")
 ]
 UnknownPixelSize = Annotated[bool, typer.Option("--unknown-pixel-size", help="Leave the pixel size to be found.")]
+EngineName = Literal["fit", "net", "hybrid"]
+WithEngine = Annotated[EngineName, typer.Option(help="What finds slips of windows, as in `picostem resolve`.")]
+Net = Annotated[str | None, typer.Option(metavar="NAME", help="A network that comes with picostem, or its folder.")]
 Json = Annotated[str | None, typer.Option(metavar="FILE", help="Write JSON there (- is standard output).")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
 
@@ -30,16 +37,18 @@ def stack(
     folder: Folder,
     unknown_microscope: UnknownMicroscope = False,
     unknown_pixel_size: UnknownPixelSize = False,
+    engine: WithEngine = "fit",
+    net: Net = None,
     json: Json = None,
     markdown: Markdown = False,
 ) -> None:
     """Resolve images whose truth is known, and compare: slips, twists, trilayers, maps."""
     from picostem.bench import stack as bench
-    from picostem.bench.ask import Given
     from picostem.cli.watch import watch
 
+    given = _given(unknown_pixel_size, unknown_microscope, engine, net)
     with watch() as progress:
-        report = bench.measure(folder, Given(not unknown_pixel_size, not unknown_microscope), progress.begin)
+        report = bench.measure(folder, given, progress.begin)
         progress.pause()
     _deliver(report.as_dict(), report.tables(), json, markdown)
 
@@ -52,17 +61,67 @@ def choice(
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the draws.")] = 0,
     unknown_microscope: UnknownMicroscope = False,
     unknown_pixel_size: UnknownPixelSize = False,
+    engine: WithEngine = "fit",
+    net: Net = None,
     json: Json = None,
     markdown: Markdown = False,
 ) -> None:
     """Draw the electrons of images whose truth is known again, and count how often the right stacking is chosen."""
     from picostem.bench import choice as bench
-    from picostem.bench.ask import Given
     from picostem.cli.watch import watch
 
-    asked = bench.Draws(draws, share, seed)
+    asked, given = bench.Draws(draws, share, seed), _given(unknown_pixel_size, unknown_microscope, engine, net)
     with watch() as progress:
-        report = bench.measure(folder, Given(not unknown_pixel_size, not unknown_microscope), asked, progress.begin)
+        report = bench.measure(folder, given, asked, progress.begin)
+        progress.pause()
+    _deliver(report.as_dict(), report.tables(), json, markdown)
+
+
+@app.command("curves")
+def curves(
+    folder: NoiseFree,
+    net: Net = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="fit, net or hybrid; may be repeated. Default: all three with --net, else fit."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of electrons, holes and dirt.")] = 0,
+    json: Json = None,
+    markdown: Markdown = False,
+    figure: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the curves there, as PNG.")] = None,
+) -> None:
+    """Errors of 2 nm windows against electrons, vacancies, holes and dirt that are put into images without noise."""
+    from picostem.bench import curves as bench
+    from picostem.cli.watch import watch
+
+    engines = engine or get_args(EngineName)[: 1 if net is None else None]
+    with watch() as progress:
+        report = bench.measure(folder, cast("Sequence[EngineName]", engines), net, seed=seed, progress=progress.begin)
+        progress.pause()
+    if figure is not None:
+        from picostem.bench.curves_figure import save_curves
+
+        save_curves(report, figure)
+    _deliver(report.as_dict(), report.tables(), json, markdown)
+
+
+@app.command("outliers")
+def outliers(
+    folder: NoiseFree,
+    net: Annotated[str, typer.Option(metavar="NAME", help="A network that comes with picostem, or its folder.")],
+    draws: Annotated[int, typer.Option(min=1, metavar="N", help="Recordings of each image.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of their electrons.")] = 0,
+    json: Json = None,
+    markdown: Markdown = False,
+) -> None:
+    """Count how often a network knows that it does not know: one layer, other materials, no order, noise."""
+    from picostem.bench import outliers as bench
+    from picostem.cli.watch import watch
+
+    with watch() as progress:
+        report = bench.measure(folder, net, draws=draws, seed=seed, progress=progress.begin)
         progress.pause()
     _deliver(report.as_dict(), report.tables(), json, markdown)
 
@@ -114,6 +173,13 @@ def style(
         report = bench.measure(weights, experiments, count=count, seed=seed, progress=progress.begin)
         progress.pause()
     _deliver(report.as_dict(), report.tables(), json, markdown)
+
+
+def _given(unknown_pixel_size: bool, unknown_microscope: bool, engine: EngineName, net: str | None) -> Given:
+    """What the options say."""
+    from picostem.bench.ask import Given
+
+    return Given(not unknown_pixel_size, not unknown_microscope, engine, net)
 
 
 def _deliver(document: dict[str, Any], tables: list[Table], json: str | None, markdown: bool) -> None:
