@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 pytest.importorskip("onnx")
 
+from picostem.infer.patch_settings import PRESETS
 from tests.infer.made_recipe import TINY
 
 COMMAND = ("train", "stacking", "--steps", "30", "--microscopes", "1", *OPTICS, "--device", "cpu")
@@ -35,6 +37,7 @@ def test_from_a_material_to_a_result(picostem: Run, simulated: tuple[Path, dict[
     assert "perfect crystals: error" in ended.out
     card = json.loads(Path("trained/net/net.json").read_text("utf-8"))
     assert (card["name"], card["training"]["licence"], card["training"]["settings"]["steps"]) == ("trained", "CC0", 30)
+    assert Path("trained/training.png").read_bytes().startswith(b"\x89PNG")
     ended = picostem("resolve", simulated[0], *RES2, "--engine", "hybrid", "--net", "trained/net", "--out", "found")
     assert ended.code == 0, ended.err
     found = json.loads(Path("found/result.json").read_text("utf-8"))
@@ -42,6 +45,20 @@ def test_from_a_material_to_a_result(picostem: Run, simulated: tuple[Path, dict[
     assert found["settings"]["net"] == "trained/net"
     assert set(pq.read_table("found/map.parquet")["engine"].to_pylist()) <= {"fit", "net"}
     assert "--engine hybrid --net trained/net" in Path("found/report.html").read_text("utf-8")
+
+
+def test_twists(picostem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn, trained and measured is in tests of `infer`; that all of it comes to an end is here."""
+    tiny = replace(PRESETS["rings"].settings, batch=2, validation=8, width=0.25)
+    monkeypatch.setitem(PRESETS, "rings", replace(PRESETS["rings"], settings=tiny))
+    monkeypatch.setattr("picostem.infer.patch_learn.JUDGED", 8)
+    ended = picostem(
+        *COMMAND, "--material", "MoS2", "--task", "twist", "--out", "trained", "--steps", "2", "--window", "3"
+    )
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("trained/net: MoS2, twist, windows of 3 nm\n  as trained: error ")
+    assert "95 % are off by less than" in ended.out
+    assert {path.name for path in Path("trained").iterdir()} >= {"net", "training.jsonl", "training.png"}
 
 
 @pytest.mark.parametrize(("task", "layers", "antiparallel"), [("trilayer", 3, False), ("antiparallel", 2, True)])
@@ -65,7 +82,11 @@ def test_another_seed_in_the_same_folder(picostem: Run) -> None:
     ("options", "complaint"),
     [
         (("--material", "Unobtainium"), "Unobtainium"),
-        (("--material", "MoS2", "--task", "twist"), "twist"),
+        (("--material", "MoS2", "--task", "twist", "--network", "windows"), "take rings, ted-gen, ted-gen-small"),
+        (("--material", "MoS2", "--source", "styled:any"), "has no styles"),
+        (("--material", "MoS2", "--network", "rings"), "tells no slip"),
+        (("--material", "MoS2", "--task", "twist", "--window", "0.1"), "side is 3; expected 16"),
+        (("--material", "MoS2", "--network", "ted-gen", "--source", "slow"), "no source 'slow'"),
         (("--material", "ReS2", "--task", "antiparallel"), "is the same layer"),
         (("--material", "MoS2", "--window", "0.1"), "window_A is 1"),
         (("--material", "MoS2", "--steps", "0"), "greater than or equal to 1"),

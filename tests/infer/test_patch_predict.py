@@ -12,10 +12,10 @@ import pytest
 from picostem.dataset.patch_plan import PatchPlan
 from picostem.errors import DataError, OutputError, UsageError
 from picostem.image import Image
-from picostem.infer.folder import NETWORK
+from picostem.infer.folder import NETWORK, PATCH_CARD
 from picostem.infer.patch_card import PatchCard
 from picostem.infer.patch_labels import Labels
-from picostem.infer.patch_predict import CARD, PatchNet
+from picostem.infer.patch_predict import PatchNet
 from tests.infer.made_patches import LABELS, PLAN, SIDE, draw
 
 CARD_OF = PatchCard.of("made", PLAN, LABELS, training={"seed": 0})
@@ -138,7 +138,7 @@ def test_bad_input() -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from picostem.infer.patch_export import export_patch_net
+    from picostem.infer.export import export_patch_net
     from picostem.infer.patch_network import PatchNetwork, PatchNetworkConfig
 
     torch.manual_seed(0)
@@ -169,11 +169,11 @@ def test_the_file_says_what_torch_says(made: Any) -> None:
 
 
 def test_folders_are_replaced_but_not_other_things(made: Any, tmp_path: Path) -> None:
-    from picostem.infer.patch_export import export_patch_net
+    from picostem.infer.export import export_patch_net
 
     network, card, folder = made
     assert export_patch_net(network, CARD_OF, folder) == card
-    assert sorted(path.name for path in folder.iterdir()) == [NETWORK, CARD]
+    assert sorted(path.name for path in folder.iterdir()) == [NETWORK, PATCH_CARD]
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds something else"):
         export_patch_net(network, CARD_OF, tmp_path)
@@ -184,11 +184,11 @@ def test_folders_are_replaced_but_not_other_things(made: Any, tmp_path: Path) ->
 
 def test_another_network_is_refused(made: Any, tmp_path: Path) -> None:
     folder = made[2]
-    for name in (NETWORK, CARD):
+    for name in (NETWORK, PATCH_CARD):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / NETWORK).write_bytes((folder / NETWORK).read_bytes() + b"\0")
     with pytest.raises(DataError, match="not the file that patch.json belongs to"):
         PatchNet.load(tmp_path)
-    (tmp_path / CARD).write_text("{")
+    (tmp_path / PATCH_CARD).write_text("{")
     with pytest.raises(DataError, match="no JSON"):
         PatchNet.load(tmp_path)

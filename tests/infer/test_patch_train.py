@@ -21,10 +21,9 @@ from picostem.style.state import read_history
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from picostem.infer.loop import CHECKPOINT, HISTORY  # noqa: E402
 from picostem.infer.mixture import published_loss  # noqa: E402
-from picostem.infer.patch_network import PatchNetwork  # noqa: E402
 from picostem.infer.patch_train import nearest_loss, one_step, start, train, validate  # noqa: E402
-from picostem.infer.train import CHECKPOINT, HISTORY  # noqa: E402
 from tests.dataset.made import bank_of  # noqa: E402
 from tests.infer.made_patches import LABELS, PLAIN, draw  # noqa: E402
 
@@ -32,12 +31,12 @@ TINY = PatchSettings(form="torus", width=0.0625, steps=5, batch=8, warm_up=0.2, 
 DATA = {"made": 1}
 
 
-def trained(folder: Path, settings: PatchSettings = TINY, seed: int = 0, **options: Any) -> PatchNetwork:
+def trained(folder: Path, settings: PatchSettings = TINY, seed: int = 0, **options: Any) -> Any:
     given = {"draw": draw, "labels": LABELS, "data": DATA, "device": "cpu"} | options
     return train(settings=settings, folder=folder, seed=seed, **given)
 
 
-def same(a: PatchNetwork, b: PatchNetwork) -> bool:
+def same(a: Any, b: Any) -> bool:
     return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 

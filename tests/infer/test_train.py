@@ -20,8 +20,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from picostem.infer.learning import read_state, start  # noqa: E402
+from picostem.infer.loop import CHECKPOINT, HISTORY  # noqa: E402
 from picostem.infer.network import Perceptron  # noqa: E402
-from picostem.infer.train import CHECKPOINT, HISTORY, one_step, train, validate  # noqa: E402
+from picostem.infer.train import one_step, train, validate  # noqa: E402
 from picostem.style.state import read_history  # noqa: E402
 from tests.infer.made_samples import INVARIANTS, LAYER, THREE, TWO, Made, draw  # noqa: E402
 from tests.infer.made_training import DATA, TINY, trained  # noqa: E402
@@ -78,7 +79,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) ->
 
 
 def test_checkpoints_come_while_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picostem.infer.train.MINUTES", 0.0)
+    monkeypatch.setattr("picostem.infer.loop.MINUTES", 0.0)
     there: list[bool] = []
     trained(tmp_path, progress=lambda *_: there.append((tmp_path / CHECKPOINT).exists()))
     assert there == [True] * 6

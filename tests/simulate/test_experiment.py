@@ -242,8 +242,8 @@ def _drifted(clean: Any, shape: tuple[int, ...], settings: AcquisitionSettings) 
 
 
 def test_streams_are_independent_of_each_other() -> None:
-    # Removing nothing still takes the path of finite atoms; jitter must be the same draw as on the periodic path. Counts
-    # are not compared: one that rounding changes may take another number of draws, and shift all that follow.
+    # Removing nothing still takes the path of finite atoms; jitter must be the same draw as on the periodic path.
+    # Counts are not compared: one that rounding changes may take another number of draws, and shift all that follow.
     shaken = replace(DRIFTED, dose=np.inf, read_noise=0.0, gain=1.0, offset=0.0, jitter=0.2)
     perfect, _ = simulated(STACKS["slip"], settings=shaken)
     untouched, truth = simulated(STACKS["slip"], settings=shaken, damage=lambda atoms, rng: atoms)

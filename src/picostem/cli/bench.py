@@ -126,6 +126,22 @@ def outliers(
     _deliver(report.as_dict(), report.tables(), json, markdown)
 
 
+@app.command("patches")
+def patches(
+    folder: Folder,
+    net: Annotated[str, typer.Option(metavar="FOLDER", help="Of a network that reads patches.")],
+    json: Json = None,
+    markdown: Markdown = False,
+) -> None:
+    """Let a network that reads patches say the slip or twist of windows all over images whose truth is known."""
+    from picostem.bench import patches as bench
+    from picostem.infer.patch_predict import PatchNet
+
+    asked = PatchNet.load(net)
+    scores = bench.measure(folder, asked)
+    _deliver(bench.as_dict(scores, asked.labels), bench.tables(scores, asked.labels), json, markdown)
+
+
 @app.command("speed")
 def speed(
     json: Json = None,

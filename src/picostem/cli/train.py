@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ from picostem.errors import UsageError
 if TYPE_CHECKING:
     from picostem.dataset.microscopes import Beam
     from picostem.infer.card import NetCard
+    from picostem.infer.learn import Recipe
+    from picostem.infer.patch_card import PatchCard
+    from picostem.infer.patch_learn import PatchRecipe
 
 app = typer.Typer(help="Train networks that read stackings off images, for `picostem resolve --engine net`.")
 
@@ -23,6 +27,16 @@ class Task(StrEnum):
     SLIP = "slip"
     ANTIPARALLEL = "antiparallel"
     TRILAYER = "trilayer"
+    TWIST = "twist"
+
+
+class Network(StrEnum):
+    """What reads it, and what of an image."""
+
+    WINDOWS = "windows"
+    RINGS = "rings"
+    TED_GEN = "ted-gen"
+    TED_GEN_SMALL = "ted-gen-small"
 
 
 STACKS = {Task.SLIP: (2, False), Task.ANTIPARALLEL: (2, True), Task.TRILAYER: (3, False)}
@@ -30,6 +44,10 @@ STACKS = {Task.SLIP: (2, False), Task.ANTIPARALLEL: (2, True), Task.TRILAYER: (3
 
 STEPS, MICROSCOPES = 4000, 200
 """Of a training that takes a quarter of an hour on two processor cores."""
+
+WINDOW_NM = 2.0
+
+FIGURE = "training.png"
 
 
 @app.callback()
@@ -44,11 +62,29 @@ def stacking(
         Path, typer.Option(metavar="DIR", help="Folder for microscopes, checkpoint, losses, and DIR/net in the end.")
     ],
     task: Annotated[
-        Task, typer.Option(help="Slip of two parallel or antiparallel layers, or both slips of three parallel ones.")
+        Task,
+        typer.Option(help="Slip of two parallel or antiparallel layers, both slips of three parallel ones, or twist."),
     ] = Task.SLIP,
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Of 512 windows each.")] = STEPS,
+    network: Annotated[
+        Network | None,
+        typer.Option(
+            help="windows: harmonics of windows, what `picostem resolve` asks; rings: Fourier transforms, for twists; "
+            "ted-gen: the published one, which reads pixels. Default: windows, and rings for twists."
+        ),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Default: those of the network.")] = None,
     microscopes: Annotated[int, typer.Option(min=1, metavar="N", help="To train with.")] = MICROSCOPES,
-    window: Annotated[float, typer.Option(metavar="nm", help="Side of the windows, as in `picostem resolve`.")] = 2.0,
+    window: Annotated[
+        float | None,
+        typer.Option(metavar="nm", help="Side of the windows; default: 2, as in `picostem resolve`, of others more."),
+    ] = None,
+    source: Annotated[
+        str, typer.Option(metavar="fast|styled:NAME", help="Patches as simulated, or in a style; not of `windows`.")
+    ] = "fast",
+    step_A: Annotated[
+        float | None,
+        typer.Option("--step-A", metavar="Å", help="Slips on a grid of this step, as published; default: any slip."),
+    ] = None,
     voltage: Annotated[
         float | None, typer.Option(metavar="kV", help="With --semiangle and --detector: for this microscope only.")
     ] = None,
@@ -65,37 +101,86 @@ def stacking(
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the network; default: DIR's.")] = None,
     licence: Annotated[str, typer.Option(metavar="TEXT", help="Of the network, for its card.")] = "",
 ) -> None:
-    """Train a network for the slips of one material; a stopped training goes on where it was."""
-    from dataclasses import replace
-
+    """Train a network for the stackings of one material; a stopped training goes on where it was."""
     from picostem.checkpoint import require
 
     require("torch", "safetensors", "onnx")
     from picostem.cli.watch import watch
-    from picostem.dataset.plan import Plan
     from picostem.infer.learn import NET, Recipe, learn
+    from picostem.infer.loop import HISTORY
+    from picostem.infer.patch_learn import learn_patches
+    from picostem.report.net_training import draw_training
+    from picostem.report.style_train import save_training
+    from picostem.style.state import read_history
+
+    network = network or (Network.RINGS if task is Task.TWIST else Network.WINDOWS)
+    beam = _beam(voltage, semiangle, detector)
+    recipe = (
+        _recipe(material, task, source, step_A, WINDOW_NM if window is None else window, seed, microscopes, beam, steps)
+        if network is Network.WINDOWS
+        else _patch_recipe(material, task, network, source, step_A, window, seed, microscopes, beam, steps)
+    )
+    out = out.expanduser()
+    options: dict[str, Any] = {"name": name or out.resolve().name, "licence": licence, "device": device}
+    with watch() as progress:
+        progress.begin(out.name, 0, 1)
+        options |= {"threads": threads, "progress": progress.report, "resume": not fresh}
+        card = learn(recipe, out, **options) if isinstance(recipe, Recipe) else learn_patches(recipe, out, **options)
+        progress.pause()
+    save_training(draw_training(read_history(out / HISTORY)), out / FIGURE)
+    typer.echo(_summary(card, out / NET))
+
+
+def _recipe(
+    material: str,
+    task: Task,
+    source: str,
+    step_A: float | None,
+    window: float,
+    seed: int,
+    microscopes: int,
+    beam: Beam | None,
+    steps: int | None,
+) -> Recipe:
+    """What a network for windows is trained with."""
+    from picostem.dataset.plan import Plan
+    from picostem.infer.learn import Recipe
     from picostem.infer.training_settings import TrainingSettings
     from picostem.physics import NM
 
+    if task is Task.TWIST or source != "fast":
+        raise UsageError(f"--network windows tells no twists and has no styles: take {_others(Network.WINDOWS)}")
     layers, antiparallel = STACKS[task]
-    plan = Plan(material, layers, antiparallel, window * NM, seed=seed)
-    settings = replace(TrainingSettings(), steps=steps)
-    recipe = Recipe(plan, microscopes, _beam(voltage, semiangle, detector), settings)
-    out = out.expanduser()
-    with watch() as progress:
-        progress.begin(out.name, 0, 1)
-        card = learn(
-            recipe,
-            out,
-            name=name or out.resolve().name,
-            licence=licence,
-            device=device,
-            threads=threads,
-            progress=progress.report,
-            resume=not fresh,
-        )
-        progress.pause()
-    typer.echo(_summary(card, out / NET))
+    plan = Plan(material, layers, antiparallel, window * NM, step_A=step_A, seed=seed)
+    return Recipe(plan, microscopes, beam, replace(TrainingSettings(), steps=steps or STEPS))
+
+
+def _patch_recipe(
+    material: str,
+    task: Task,
+    network: Network,
+    source: str,
+    step_A: float | None,
+    window: float | None,
+    seed: int,
+    microscopes: int,
+    beam: Beam | None,
+    steps: int | None,
+) -> PatchRecipe:
+    """What a network for patches is trained with."""
+    from picostem.infer.patch_learn import PatchRecipe
+    from picostem.infer.patch_settings import preset
+    from picostem.physics import NM
+
+    taken = preset(network)
+    side = taken.side if window is None else round(window * NM / taken.pixel_A)
+    settings = taken.settings if steps is None else replace(taken.settings, steps=steps)
+    plan = taken.plan(material, task.value, side=side, source=source, step_A=step_A)
+    return PatchRecipe(plan, settings, microscopes, beam, seed)
+
+
+def _others(network: Network) -> str:
+    return ", ".join(one for one in Network if one is not network)
 
 
 def _beam(voltage: float | None, semiangle: float | None, detector: tuple[float, float] | None) -> Beam | None:
@@ -106,12 +191,20 @@ def _beam(voltage: float | None, semiangle: float | None, detector: tuple[float,
     return voltage, semiangle, detector
 
 
-def _summary(card: NetCard, folder: Path) -> str:
+def _summary(card: NetCard | PatchCard, folder: Path) -> str:
     """What the network is worth, under microscopes that it has not seen."""
-    lines = [f"{folder}: {card.material}, {card.layers} layers, windows of {card.window_A / 10:g} nm"]
-    for what, figures in card.figures.items():
-        lines.append(
-            f"  {what}: error {figures['median_error_A']:.3f} Å (median), {figures['mean_error_A']:.3f} Å (mean); "
+    from picostem.infer.patch_card import PatchCard
+
+    size = card.extent_A if isinstance(card, PatchCard) else card.window_A
+    what = card.task if isinstance(card, PatchCard) else f"{card.layers} layers"
+    lines = [f"{folder}: {card.material}, {what}, windows of {size / 10:.2g} nm"]
+    for case, figures in card.figures.items():
+        unit, symbol, digits = ("deg", "°", 2) if "mean_error_deg" in figures else ("A", " Å", 3)
+        median, mean = (f"{figures[f'{which}_error_{unit}']:.{digits}f}{symbol}" for which in ("median", "mean"))
+        more = (
             f"95 % regions hold {figures['coverage']['0.95']:.1%}"
+            if "coverage" in figures
+            else f"95 % are off by less than {figures[f'error_95_{unit}']:.{digits}f}{symbol}"
         )
+        lines.append(f"  {case}: error {median} (median), {mean} (mean); {more}")
     return "\n".join(lines)

@@ -105,7 +105,7 @@ class NetCard:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as in `net.json`."""
-        return {"format": FORMAT, **json.loads(json.dumps(asdict(self), allow_nan=False))}
+        return as_document(self, FORMAT)
 
     @staticmethod
     def from_dict(values: Any, where: str) -> NetCard:
@@ -114,13 +114,7 @@ class NetCard:
         Raises:
             DataError: another format, keys that are missing or unknown, values of the wrong kind.
         """
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            found = values.get("format") if isinstance(values, dict) else type(values).__name__
-            raise DataError(
-                f"{where}: expected a network's card of format {FORMAT!r}, found {found!r}: train the network again, "
-                "or use the version of picostem that wrote it"
-            )
-        rest = checked({key: value for key, value in values.items() if key != "format"}, _KINDS, where)
+        rest = read_document(values, FORMAT, _KINDS, where)
         calibration = Calibration(**checked(rest["calibration"], _CALIBRATION, f"{where}: calibration"))
         arrays = {name: numbers(rest[name], whole, f"{where}: {name}") for name, whole in _ARRAYS.items()}
         return NetCard(**rest | arrays | {"calibration": calibration})
@@ -144,6 +138,22 @@ _KINDS: dict[str, Any] = {
     "sha256": str,
 }
 _CALIBRATION: dict[str, Any] = {one.name: NUMBER for one in fields(Calibration)} | {"windows": int}
+
+
+def as_document(card: Any, form: str) -> dict[str, Any]:
+    """A card, a dataclass, as plain values."""
+    return {"format": form, **json.loads(json.dumps(asdict(card), allow_nan=False))}
+
+
+def read_document(values: Any, form: str, kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The fields of a card's JSON, checked; raises `DataError` for another format, or as `checked` does."""
+    if not isinstance(values, dict) or values.get("format") != form:
+        found = values.get("format") if isinstance(values, dict) else type(values).__name__
+        raise DataError(
+            f"{where}: expected a network's card of format {form!r}, found {found!r}: train the network again, "
+            "or use the version of picostem that wrote it"
+        )
+    return checked({key: value for key, value in values.items() if key != "format"}, kinds, where)
 
 
 def checked(values: dict[str, Any], kinds: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import warnings
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,6 +17,9 @@ from picostem.infer.card import NetCard
 from picostem.infer.folder import write_folder
 from picostem.infer.mixture import Outputs
 from picostem.infer.network import NetworkConfig, Perceptron
+from picostem.infer.patch_card import PatchCard
+from picostem.infer.patch_network import PatchNetwork
+from picostem.infer.patch_twist import TwistNetwork
 from picostem.version import VERSION
 
 OPSET = 17
@@ -47,6 +51,24 @@ def export_net(network: Perceptron, card: NetCard, folder: Path) -> NetCard:
             f"{card.invariants.size} and {card.torus.interfaces}"
         )
     return write_folder(folder, card, onnx_of(network))
+
+
+def export_patch_net(network: PatchNetwork | TwistNetwork, card: PatchCard, folder: Path) -> PatchCard:
+    """Write a trained network and its card, all or nothing; a network for patches that is there is replaced.
+
+    The ONNX file takes `patches`, as the card reads them, to `labels` (b, outputs), for any b.
+
+    Returns:
+        the card, with the hash of the network.
+
+    Raises:
+        UsageError: the card is of another network.
+        OutputError: the folder is a file, holds other things than a network, or cannot be written.
+    """
+    if network.outputs != card.labels.size:
+        raise UsageError(f"expected the card of a network of {network.outputs} outputs, got {card.labels.size}")
+    example = card.read(np.zeros((2, card.side, card.side)))
+    return write_folder(folder, card, traced(network, torch.from_numpy(example), "patches", ["labels"]))
 
 
 def onnx_of(network: Perceptron) -> bytes:

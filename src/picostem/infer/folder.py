@@ -1,7 +1,7 @@
 """Net folders: one trained network with its card, found by name or place, and written all at once.
 
-A folder holds `network.onnx` and `net.json` (the card). Those that come with the package are looked for by the name of
-their folder in `SHIPPED`.
+A folder holds `network.onnx` and its card: `net.json`, or `patch.json` of a network for patches. Those that come with
+the package are looked for by the name of their folder in `SHIPPED`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from picostem.errors import DataError, FileError, OutputError, UsageError
 from picostem.infer.card import NetCard
+from picostem.infer.patch_card import PatchCard
 
-CARD, NETWORK = "net.json", "network.onnx"
+CARD, PATCH_CARD, NETWORK = "net.json", "patch.json", "network.onnx"
 SHIPPED = Path(__file__).parent / "shipped"
 MAX_CARD_BYTES = 1_000_000
 
@@ -56,12 +56,19 @@ def read_card(folder: Path) -> NetCard:
     Raises:
         DataError: a file is missing, `net.json` is no card of this format, or the network is another one.
     """
-    card = NetCard.from_dict(read_document(folder / CARD), str(folder / CARD))
-    check_network(folder, CARD, card.sha256)
+    card = NetCard.from_dict(_read(folder / CARD), str(folder / CARD))
+    _check_network(folder, CARD, card.sha256)
     return card
 
 
-def read_document(path: Path) -> Any:
+def read_patch_card(folder: Path) -> PatchCard:
+    """The same of the folder of a network for patches, and its `patch.json`; raises `DataError` as that does."""
+    card = PatchCard.from_dict(_read(folder / PATCH_CARD), str(folder / PATCH_CARD))
+    _check_network(folder, PATCH_CARD, card.sha256)
+    return card
+
+
+def _read(path: Path) -> Any:
     """A card's JSON, as it is; raises `DataError` where there is none, or one too large."""
     try:
         if path.stat().st_size > MAX_CARD_BYTES:
@@ -73,7 +80,7 @@ def read_document(path: Path) -> Any:
         raise FileError(f"{path}: no JSON ({error}): copy the network again") from error
 
 
-def check_network(folder: Path, card: str, sha256: str) -> None:
+def _check_network(folder: Path, card: str, sha256: str) -> None:
     """Raises `DataError` if the folder's network is not the one of a card with this hash."""
     try:
         found = hashlib.sha256((folder / NETWORK).read_bytes()).hexdigest()
@@ -83,8 +90,11 @@ def check_network(folder: Path, card: str, sha256: str) -> None:
         raise DataError(f"{folder}: {NETWORK} is not the file that {card} belongs to: copy the network again")
 
 
-def write_folder(folder: Path, card: NetCard, network: bytes) -> NetCard:
-    """Write a net folder, all of it or nothing; a net folder that is there is replaced.
+Card = TypeVar("Card", NetCard, PatchCard)
+
+
+def write_folder(folder: Path, card: Card, network: bytes) -> Card:
+    """Write a net folder, all of it or nothing; a net folder of the same kind that is there is replaced.
 
     Args:
         folder: its place.
@@ -98,16 +108,7 @@ def write_folder(folder: Path, card: NetCard, network: bytes) -> NetCard:
         OutputError: the folder is a file, holds other things than a network, or cannot be written.
     """
     card = replace(card, sha256=hashlib.sha256(network).hexdigest())
-    write_files(folder, CARD, card.as_dict(), network)
-    return card
-
-
-def write_files(folder: Path, name: str, document: Mapping[str, Any], network: bytes) -> None:
-    """Write a network and its card, of a name, all or nothing; a folder with such a card is replaced.
-
-    Raises:
-        OutputError: as `write_folder` does.
-    """
+    name = CARD if isinstance(card, NetCard) else PATCH_CARD
     if folder.exists() and not (folder.is_dir() and ((folder / name).is_file() or not any(folder.iterdir()))):
         raise OutputError(f"cannot write a network to {folder}: it is there and holds something else; take another")
     part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
@@ -115,7 +116,7 @@ def write_files(folder: Path, name: str, document: Mapping[str, Any], network: b
     try:
         part.mkdir(parents=True)
         (part / NETWORK).write_bytes(network)
-        (part / name).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
+        (part / name).write_text(json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n", "utf-8")
         if folder.exists():
             os.replace(folder, old)
         os.replace(part, folder)
@@ -126,13 +127,14 @@ def write_files(folder: Path, name: str, document: Mapping[str, Any], network: b
             os.replace(old, folder)
         for rest in (part, old):
             shutil.rmtree(rest, ignore_errors=True)
+    return card
 
 
-def rewrite_card(folder: Path, card: NetCard) -> NetCard:
+def rewrite_card(folder: Path, card: Card) -> Card:
     """Give the network of a folder another card: calibrated, or with figures; returns it with the network's hash.
 
     Raises:
         DataError: as `read_card` and `write_folder` do.
     """
-    read_card(folder)
+    _ = read_card(folder) if isinstance(card, NetCard) else read_patch_card(folder)
     return write_folder(folder, card, (folder / NETWORK).read_bytes())

@@ -104,12 +104,11 @@ def learn(
     """
     plan = recipe.plan
     stack = plan.stack()
-    bank = _bank(stack, recipe.microscopes, 1, recipe, folder, progress)
-    fewer = max(FEWEST, round(UNSEEN * recipe.microscopes))
-    unseen = _bank(stack, fewer, 2, recipe, folder, progress)
-    other = _bank(_other(stack[0]), FEWEST, 3, recipe, folder, progress)
+    bank = kept_bank(stack, recipe.microscopes, recipe.beam, (recipe.seed, 1), folder, progress)
+    unseen = kept_bank(stack, unseen_count(recipe.microscopes), recipe.beam, (recipe.seed, 2), folder, progress)
+    other = kept_bank(_other(stack[0]), FEWEST, recipe.beam, (recipe.seed, 3), folder, progress)
     torus, invariants = Torus.of(stack), Invariants.lowest(bank.hk, bank.cell)
-    data = {"plan": _lasting(plan), "microscopes": recipe.microscopes, "beam": recipe.beam, "stack": _sign(stack)}
+    data = {"plan": _lasting(plan), "microscopes": recipe.microscopes, "beam": recipe.beam, "stack": signature(stack)}
     data = json.loads(json.dumps(data))  # as the card and the checkpoint will have it
     network = train(
         lambda rng, count: draw(plan, bank, rng, count, other),
@@ -144,7 +143,7 @@ def _lasting(plan: Plan) -> dict[str, Any]:
     return {key: value for key, value in plan.as_dict().items() if key not in ("count", "seed")}
 
 
-def _sign(layers: tuple[Monolayer, ...]) -> str:
+def signature(layers: tuple[Monolayer, ...]) -> str:
     """What tells layers from any others, wherever they came from."""
     what = [(layer.name, layer.symbols, layer.cell.tolist(), layer.positions.tolist()) for layer in layers]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
@@ -154,19 +153,39 @@ def _said(figures: dict[str, float]) -> str:
     return f"loss {figures['slips']:.2f}"
 
 
-def _bank(
-    layers: tuple[Monolayer, ...], count: int, stream: int, recipe: Recipe, folder: Path, progress: Progress
+def unseen_count(microscopes: int) -> int:
+    """How many microscopes there are to measure with that the training has not, beside those that it has."""
+    return max(FEWEST, round(UNSEEN * microscopes))
+
+
+def kept_bank(
+    layers: tuple[Monolayer, ...],
+    count: int,
+    beam: Beam | None,
+    stream: tuple[int, int],
+    folder: Path,
+    progress: Progress,
 ) -> Bank:
-    """Microscopes drawn from a stream of the seed, those that the folder keeps if it does."""
-    identity = json.dumps([_sign(layers), count, recipe.seed, stream, recipe.beam])
+    """Microscopes drawn from a stream of a seed, those that the folder keeps if it does.
+
+    Args:
+        layers, count, beam: as `picostem.dataset.microscopes.build` takes them.
+        stream: the seed, and a number.
+
+    Raises:
+        UsageError: as `build` does.
+        OutputError: the folder cannot be written.
+    """
+    identity = json.dumps([signature(layers), count, *stream, beam])
     path = folder / f"bank-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.npz"
     if path.exists():
         try:
             return load(path)
         except FileError:
             path.unlink()
-    rng = np.random.default_rng((recipe.seed, stream))
-    bank = build(layers, count, rng, recipe.beam, lambda done, total: progress("microscopes", done, total))
+    bank = build(
+        layers, count, np.random.default_rng(stream), beam, lambda done, total: progress("microscopes", done, total)
+    )
     save(bank, path)
     return bank
 

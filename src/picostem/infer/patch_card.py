@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
 
 from picostem.dataset.patch_plan import PatchPlan, Task
 from picostem.errors import DataError, UsageError
-from picostem.infer.card import NUMBER, checked, nested, numbers
+from picostem.infer.card import NUMBER, as_document, checked, nested, numbers, read_document
+from picostem.infer.patch_input import Read, standardised
 from picostem.infer.patch_labels import Form, Labels
+from picostem.infer.patch_polar import Polar
 from picostem.version import VERSION
 
 FORMAT = "picostem.patch-net/1"
+
+ANY_DEG = 180.0
+"""Off an orientation, both ways; all there are."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class PatchCard:
         side: of the patches, pixels. pixel_A: Å per pixel.
         orientation_deg: of layer 1 in the patches, and `rotation_deg`, how far off it may be.
         form, maps, unit: of `picostem.infer.patch_labels.Labels`.
+        polar: reciprocal, orbits and triples of `picostem.infer.patch_polar.Polar`; empty where pixels are read.
         training: settings, seeds, steps, what it was trained with.
         figures: as measured.
         version: of picostem.
@@ -48,6 +53,7 @@ class PatchCard:
     form: Form
     maps: tuple[tuple[tuple[float, ...], ...], ...]
     unit: tuple[tuple[float, ...], ...]
+    polar: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     version: str = VERSION
@@ -59,7 +65,7 @@ class PatchCard:
                 f"net {self.name!r}: expected patches of positive size, got {self.side} of {self.pixel_A} Å"
             )
         try:
-            coordinates, twists = self.labels.coordinates, self.labels.twists
+            coordinates, twists, _ = self.labels.coordinates, self.labels.twists, self.read
         except (UsageError, DataError, ValueError, IndexError) as error:
             raise DataError(f"net {self.name!r}: the card is damaged: {error}") from error
         wanted = {"twist": 1, "trilayer": 4}.get(self.task, 2)
@@ -67,8 +73,9 @@ class PatchCard:
             raise DataError(f"net {self.name!r}: task {self.task!r} has no labels of {coordinates} coordinates")
 
     @staticmethod
-    def of(name: str, plan: PatchPlan, labels: Labels, **rest: Any) -> PatchCard:
-        """The card of a network for the patches of a plan."""
+    def of(name: str, plan: PatchPlan, labels: Labels, read: Read = standardised, **rest: Any) -> PatchCard:
+        """The card of a network for the patches of a plan; `rest` are the other fields."""
+        polar = {key: nested(getattr(read, key).tolist()) for key in _WHOLE} if isinstance(read, Polar) else {}
         return PatchCard(
             name,
             plan.material,
@@ -80,6 +87,7 @@ class PatchCard:
             labels.form,
             nested(labels.maps.tolist()),
             nested(labels.unit.tolist()),
+            polar,
             **rest,
         )
 
@@ -89,13 +97,28 @@ class PatchCard:
         return Labels(self.form, np.array(self.maps, dtype=np.float64), np.array(self.unit, dtype=np.float64))
 
     @property
+    def any_orientation(self) -> bool:
+        """Whether patches may be turned any way."""
+        return self.rotation_deg >= ANY_DEG
+
+    @property
+    def read(self) -> Read:
+        """What the network reads of patches."""
+        if not self.polar:
+            return standardised
+        labels = self.labels
+        orbits, triples = (np.array(self.polar[key], dtype=np.int64) for key in ("orbits", "triples"))
+        reciprocal = np.array(self.polar["reciprocal"], dtype=np.float64)
+        return Polar(self.side, self.pixel_A, labels.unit[0, 0], labels.angles, reciprocal, orbits, triples)
+
+    @property
     def extent_A(self) -> float:
         """Side of the patches, Å."""
         return self.side * self.pixel_A
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as in `patch.json`."""
-        return {"format": FORMAT, **json.loads(json.dumps(asdict(self), allow_nan=False))}
+        return as_document(self, FORMAT)
 
     @staticmethod
     def from_dict(values: Any, where: str) -> PatchCard:
@@ -104,14 +127,11 @@ class PatchCard:
         Raises:
             DataError: another format, keys that are missing or unknown, values of the wrong kind.
         """
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            found = values.get("format") if isinstance(values, dict) else type(values).__name__
-            raise DataError(
-                f"{where}: expected a network's card of format {FORMAT!r}, found {found!r}: train the network again, "
-                "or use the version of picostem that wrote it"
-            )
-        rest = checked({key: value for key, value in values.items() if key != "format"}, _KINDS, where)
+        rest = read_document(values, FORMAT, _KINDS, where)
         arrays = {name: numbers(rest[name], False, f"{where}: {name}") for name in ("maps", "unit")}
+        if rest["polar"]:
+            polar = checked(rest["polar"], _POLAR, f"{where}: polar")
+            arrays["polar"] = {key: numbers(polar[key], whole, f"{where}: {key}") for key, whole in _WHOLE.items()}
         return PatchCard(**rest | arrays)
 
 
@@ -126,8 +146,11 @@ _KINDS: dict[str, Any] = {
     "form": str,
     "maps": list,
     "unit": list,
+    "polar": dict,
     "training": dict,
     "figures": dict,
     "version": str,
     "sha256": str,
 }
+_WHOLE = {"reciprocal": False, "orbits": True, "triples": True}
+_POLAR: dict[str, Any] = dict.fromkeys(_WHOLE, list)

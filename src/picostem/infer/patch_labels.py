@@ -1,4 +1,4 @@
-"""What a network for patches says in numbers: labels plain, as published, or as angles on the space of stackings.
+"""What a network for patches says in numbers: labels plain, as published, as angles, or as densities of twists.
 
 A label is one stacking u, of c coordinates modulo 1: slips as fractions of the cell, or a twist over the period of its
 layers. Those that look the same are A u, A one of some integer matrices: see `picostem.infer.torus` for slips; a twist
@@ -6,8 +6,9 @@ of like layers looks like the opposite one. A number for each coordinate needs o
 
     plain: the first in order of those from 0 to below 1. It jumps where two of them are as good.
     torus: cos 2πu and sin 2πu of every coordinate, and of all equivalents the one nearest to the answer counts.
+    density: of twists, how likely each of them is, see `picostem.infer.patch_density`.
 
-The latter has no seam at the cell's border. A cut stays where like layers slide: going round a slip with D = -D takes D
+The torus has no seam at the cell's border. A cut stays where like layers slide: going round a slip with D = -D takes D
 to -D, so that a network has to change from one to the other somewhere, and is less sure there.
 """
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from picostem.dataset.patch_plan import Task
 from picostem.errors import DataError, UsageError
+from picostem.infer.patch_density import Density
 from picostem.infer.torus import Torus
 from picostem.physics import DEGREE
 from picostem.structure.equivalence import twist_distance
@@ -29,7 +31,13 @@ from picostem.structure.monolayer import Monolayer
 FloatArray = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-Form = Literal["plain", "torus"]
+Form = Literal["plain", "torus", "density"]
+
+STEP_DEG = 0.5
+"""Between the Gaussians of a density."""
+
+NEAR_DEG = 1.0
+"""Off the likeliest twist, up to which its probability counts for how sure it is."""
 
 DIGITS = 9
 """Of labels that are put in order, so that rounding does not decide."""
@@ -67,12 +75,14 @@ class Labels:
             raise DataError(f"expected maps (e, c, c) and a unit (1, 1) or (2, 2), got {shape} and {unit}")
         if shape[1] % unit[0] or not np.array_equal(self.maps[0], np.eye(shape[1])):
             raise DataError(f"expected coordinates in groups of {unit[0]} and the identity first, got {shape[1]}")
+        if self.form == "density" and not self.twists:
+            raise UsageError("densities are of twists: take plain or torus for slips")
 
     @classmethod
     def of(cls, layers: tuple[Monolayer, ...], task: Task, form: Form) -> Labels:
         """Those of a plan's layers and task."""
         if task == "twist":
-            return cls(form, np.array([[[1.0]], [[-1.0]]]), np.array([[_period(layers[0])]]))
+            return cls(form, np.array([[[1.0]], [[-1.0]]]), np.array([[twist_period(layers[0])]]))
         torus = Torus.of(layers)
         return cls(form, np.array([np.kron(one, np.eye(2)) for one in torus.matrices]), torus.cell)
 
@@ -84,6 +94,8 @@ class Labels:
     @property
     def size(self) -> int:
         """How many numbers the network says."""
+        if self.form == "density":
+            return 3 * (self.angles // 2 + 1)
         return self.coordinates * (1 if self.form == "plain" else 2)
 
     @property
@@ -91,13 +103,21 @@ class Labels:
         """Whether labels are twists."""
         return self.unit.shape == (1, 1)
 
+    @property
+    def angles(self) -> int:
+        """How many steps of a density a twist's period has."""
+        return round(float(self.unit[0, 0]) / (STEP_DEG * DEGREE))
+
     def equivalents(self, labels: FloatArray) -> FloatArray:
         """Turns, from 0 to below 1, of all stackings that look like those of labels (k, c); shape (k, e, c)."""
         turns = labels / self.unit[0, 0] if self.twists else labels
         return np.asarray(np.round(np.einsum("eij,kj->kei", self.maps, turns), DIGITS) % 1.0)
 
     def targets(self, labels: FloatArray) -> Single:
-        """What the network should say, any of these, shape (k, 1 or e, size)."""
+        """What the network should say, any of these, shape (k, 1 or e, size); of densities, the twist over its period.
+
+        That is from 0 to 1/2, shape (k, 1, 1).
+        """
         turns = self.equivalents(labels)
         if self.form == "torus":
             angle = 2 * np.pi * turns
@@ -117,12 +137,16 @@ class Labels:
         """Labels, canonical, shape (k, c), and how sure the network is, from 0 to 1, (k,), of what it said, (k, size).
 
         The mean of what cannot be told apart has a shorter (cos, sin): the least length of any coordinate's is how sure
-        it is. Plain numbers say nothing of that: 1.
+        it is. Of a density that is the probability within NEAR_DEG. Plain numbers say nothing of that: 1.
         """
         values = np.asarray(outputs, dtype=np.float64)
         unit = self.unit[0, 0] if self.twists else 1.0
         if self.form == "plain":
             return self.canonical(values * unit), np.ones(len(values))
+        if self.form == "density":
+            density, near = Density.of(values), NEAR_DEG * DEGREE / unit
+            peak = density.peaks()
+            return peak[:, None] * unit, density.within(peak - near, peak + near)
         cosine, sine = np.split(values, 2, axis=1)
         sure = np.minimum(np.hypot(cosine, sine), 1.0).min(axis=1)
         return self.canonical(np.arctan2(sine, cosine) / (2 * np.pi) * unit), sure
@@ -137,8 +161,8 @@ class Labels:
         return Torus(self.unit, matrices).distance(a.reshape(shape), b.reshape(shape))
 
 
-def _period(layer: Monolayer) -> float:
-    """The twist, rad, after which two like layers look as before."""
+def twist_period(layer: Monolayer) -> float:
+    """The twist, rad, after which two like layers look as before; raises `UsageError` where there is none."""
     for degrees in PERIODS_DEG:
         if twist_distance(SOME_TWIST, SOME_TWIST + degrees * DEGREE, layer) < 1e-6:  # rad: rounding
             return degrees * DEGREE

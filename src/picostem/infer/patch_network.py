@@ -103,6 +103,11 @@ class PatchNetwork(nn.Module):
         self.head = nn.Sequential(*hidden, nn.Linear(sizes[-1], config.outputs))
         self.apply(_initialised)
 
+    @property
+    def outputs(self) -> int:
+        """How many numbers it says of a patch."""
+        return self.config.outputs
+
     def forward(self, patches: Tensor) -> Tensor:
         """What the patches say."""
         result: Tensor = self.head(self.blocks(self.enter(patches)).mean(dim=(2, 3)))

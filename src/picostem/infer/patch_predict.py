@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from picostem.errors import DataError, UsageError
 from picostem.image import Image
-from picostem.infer.folder import NETWORK, check_network, read_document
+from picostem.infer.folder import NETWORK, read_patch_card
 from picostem.infer.patch_card import PatchCard
-from picostem.infer.patch_input import standardised
+from picostem.infer.patch_input import Read, standardised
 from picostem.infer.patch_labels import Labels
 from picostem.infer.patch_windows import Windows, beside_change
 from picostem.physics import DEGREE
@@ -32,7 +32,6 @@ BoolArray = NDArray[np.bool_]
 Single = NDArray[np.float32]
 Progress = Callable[[int, int], object]
 
-CARD = "patch.json"
 PIXELS = 2_000_000
 """Of the patches at once: a network of ResNet-50's width then takes some hundred MB."""
 
@@ -65,12 +64,13 @@ class PatchNet:
     """A trained network for patches, ready to be asked.
 
     Attributes:
-        card: what it is for. labels: how its numbers become labels.
+        card: what it is for. labels: how its numbers become labels. read: what it reads of patches.
     """
 
     card: PatchCard
     session: InferenceSession = field(repr=False)
     labels: Labels
+    read: Read = standardised
 
     @classmethod
     def load(cls, folder: str | Path, threads: int = 0) -> PatchNet:
@@ -79,10 +79,8 @@ class PatchNet:
         Raises:
             DataError: a file is missing, damaged, not what the card says, or reaches out of itself.
         """
-        place = Path(folder)
-        card = PatchCard.from_dict(read_document(place / CARD), str(place / CARD))
-        check_network(place, CARD, card.sha256)
-        return cls(card, open_network(place / NETWORK, threads), card.labels)
+        card = read_patch_card(Path(folder))
+        return cls(card, open_network(Path(folder) / NETWORK, threads), card.labels, card.read)
 
     def predict(self, patches: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Labels of patches, (k, side, side), in any unit, at the card's pixel size; and how sure it is, (k,).
@@ -94,6 +92,10 @@ class PatchNet:
             UsageError: patches of another size.
             DataError: pixels that are not finite, or a network that gives no numbers.
         """
+        return self.labels.decoded(self.numbers(patches))
+
+    def numbers(self, patches: ArrayLike) -> Single:
+        """What the network itself says of patches, (k, `Labels.size`); arguments and errors as of `predict`."""
         values, side = np.asarray(patches), self.card.side
         if values.ndim != 3 or values.shape[1:] != (side, side):
             raise UsageError(
@@ -102,13 +104,13 @@ class PatchNet:
             )
         batch = max(1, PIXELS // side**2)
         parts = [self._said(values[start : start + batch]) for start in range(0, max(len(values), 1), batch)]
-        return self.labels.decoded(np.concatenate(parts))
+        return np.concatenate(parts)
 
     def map(
         self,
         image: Image,
         *,
-        rotation: float,
+        rotation: float = 0.0,
         mirrored: bool = False,
         coarse_A: float = COARSE_A,
         fine_A: float | None = FINE_A,
@@ -118,7 +120,7 @@ class PatchNet:
         """Stackings all over an image: coarse windows, then fine ones where these differ from their neighbours.
 
         Args:
-            rotation: of layer 1's crystal frame in the image, counter-clockwise, rad, as all images of the net have it.
+            rotation: of layer 1's crystal frame in the image, counter-clockwise, rad; any where the card says so.
             mirrored: whether the crystal frame is seen mirrored.
             coarse_A, fine_A: strides, Å; no fine ones for None.
             change: by how much neighbours differ, Å or rad; None for CHANGE_A or CHANGE_DEG.
@@ -174,7 +176,7 @@ class PatchNet:
 
     def _said(self, patches: NDArray[np.floating]) -> Single:
         try:
-            (said,) = self.session.run(["labels"], {"patches": standardised(patches)})
+            (said,) = self.session.run(["labels"], {"patches": self.read(patches)})
         except DataError:
             raise
         except Exception as error:  # onnxruntime's exceptions have no common base of their own

@@ -7,8 +7,10 @@ from typing import Any
 
 from picostem.dataset.patch_plan import PatchPlan, Task
 from picostem.errors import UsageError
-from picostem.infer.patch_labels import Form
+from picostem.infer.patch_labels import Form, twist_period
 from picostem.infer.training_settings import warmed_up
+from picostem.physics import DEGREE
+from picostem.structure.materials import load_monolayer
 
 
 @dataclass(frozen=True)
@@ -17,11 +19,12 @@ class PatchSettings:
 
     Attributes:
         form: of the labels; published: plain.
-        width: of the network's layers over those of ResNet-50.
+        width: of the network's layers over those of ResNet-50, or of the network for twists.
         steps: published: 3000 epochs.
         batch: patches in a step.
         learning_rate: its highest value, reached in the first `warm_up` of the steps, to fall evenly to nothing.
         warm_up: share of the steps; published: 60 of 3000 epochs.
+        clip: largest norm of a gradient; None for any, as published.
         validation, validate_every: patches that are drawn once; steps after which the errors on them are measured.
 
     Raises:
@@ -34,6 +37,7 @@ class PatchSettings:
     batch: int = 32
     learning_rate: float = 1e-3
     warm_up: float = 0.02
+    clip: float | None = None
     validation: int = 512
     validate_every: int = 500
 
@@ -41,8 +45,8 @@ class PatchSettings:
         # normalisation over a batch needs two
         if min(self.steps, self.batch - 1, self.validation, self.validate_every) < 1 or not self.learning_rate > 0:
             raise UsageError(f"expected positive steps, rate and validation, and two patches in a batch: {self}")
-        if not (0 <= self.warm_up <= 1 and 0.05 <= self.width <= 4):
-            raise UsageError(f"expected a warm-up from 0 to 1 and a width from 0.05 to 4: {self}")
+        if not (0 <= self.warm_up <= 1 and 0.05 <= self.width <= 4 and (self.clip is None or self.clip > 0)):
+            raise UsageError(f"expected a warm-up from 0 to 1, a width from 0.05 to 4 and a positive clip: {self}")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
@@ -60,15 +64,26 @@ class PatchPreset:
     Attributes:
         side, pixel_A: of the patches; both together are the window, of 2 to 5 nm as published.
         settings: of the training.
+        rotation_deg: how far off its orientation the crystal may be.
     """
 
     side: int
     pixel_A: float
     settings: PatchSettings
+    rotation_deg: float = 3.0
 
     def plan(self, material: str, task: Task, **changes: Any) -> PatchPlan:
-        """Patches of this size; `changes` are of other settings of a plan."""
-        return PatchPlan(material, task, side=self.side, pixel_A=self.pixel_A, **changes)
+        """Patches of this size, twists up to the largest that there is; `changes` are of other settings of a plan.
+
+        Raises:
+            UsageError: as `PatchPlan` does, or densities of what is no twist.
+        """
+        if self.settings.form == "density" and task != "twist":
+            raise UsageError(f"the network for twists tells no {task}: take another one")
+        given: dict[str, Any] = {"side": self.side, "pixel_A": self.pixel_A, "rotation_deg": self.rotation_deg}
+        if task == "twist":
+            given["twist_deg"] = (0.0, twist_period(load_monolayer(material)) / DEGREE / 2)
+        return PatchPlan(material, task, **given | changes)
 
 
 PRESETS = {
@@ -76,8 +91,17 @@ PRESETS = {
     "ted-gen-small": PatchPreset(
         64, 0.36, PatchSettings(form="torus", width=0.25, steps=3000, validation=256, validate_every=250)
     ),
+    "rings": PatchPreset(
+        110,
+        0.36,
+        PatchSettings(
+            form="density", steps=3000, batch=64, learning_rate=3e-3, clip=5.0, validation=1024, validate_every=250
+        ),
+        rotation_deg=180.0,
+    ),
 }
-"""By name: the published network and recipe; a small one, with labels on the torus, that trains on two cores."""
+"""By name: the published network and recipe; a small one, with labels on the torus, that trains on two cores; and one
+for twists, of any orientation, that trains in minutes."""
 
 
 def preset(name: str) -> PatchPreset:

@@ -1,10 +1,8 @@
-"""Training of a network for patches, as published: one loop, which can be stopped and taken up again."""
+"""Training of a network for patches: the published one, or the one for twists."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from picostem.errors import DataError, UsageError
-from picostem.infer.learning import device_of, read_state, write_state
-from picostem.infer.patch_input import standardised
+from picostem.infer.learning import device_of
+from picostem.infer.loop import Progress, run
+from picostem.infer.patch_input import Read, standardised
 from picostem.infer.patch_labels import Labels
 from picostem.infer.patch_network import PatchNetwork, PatchNetworkConfig
+from picostem.infer.patch_polar import Polar
 from picostem.infer.patch_settings import PatchSettings
-from picostem.infer.train import CHECKPOINT, HISTORY, MINUTES, Progress
+from picostem.infer.patch_twist import TwistNetwork, TwistNetworkConfig, density_loss
 from picostem.physics import DEGREE
-from picostem.style.state import History
-from picostem.style.train import interrupts
 
 FORM = "picostem.patch-training/1"
 VALIDATED = 128
@@ -52,6 +50,7 @@ class PatchLearning:
     """What a training changes as it goes, and what it is measured with.
 
     Attributes:
+        read: what the network reads of patches.
         network: that learns.
         rng: for batches.
         validation: patches that none of the batches has.
@@ -60,7 +59,8 @@ class PatchLearning:
 
     settings: PatchSettings
     labels: Labels
-    network: PatchNetwork
+    read: Read
+    network: PatchNetwork | TwistNetwork
     optimiser: torch.optim.Optimizer
     rng: np.random.Generator
     validation: PatchSamples
@@ -73,7 +73,9 @@ class PatchLearning:
         return {"network": self.network}
 
 
-def start(draw: PatchDraw, labels: Labels, settings: PatchSettings, seed: int, device: str) -> PatchLearning:
+def start(
+    draw: PatchDraw, labels: Labels, settings: PatchSettings, seed: int, device: str, read: Read = standardised
+) -> PatchLearning:
     """A training before its first step; every random number in it follows from the seed.
 
     Raises:
@@ -87,9 +89,17 @@ def start(draw: PatchDraw, labels: Labels, settings: PatchSettings, seed: int, d
         raise UsageError(f"expected finite labels of shape {wanted}, got {samples.labels.shape}: draw other patches")
     with torch.random.fork_rng(devices=[]):  # initial weights come from torch's global generator only
         torch.manual_seed(int(weights.generate_state(1)[0]))
-        network = PatchNetwork(PatchNetworkConfig(labels.size, settings.width)).to(place)
+        network = _network(labels, settings, read).to(place)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    return PatchLearning(settings, labels, network, optimiser, np.random.default_rng(batches), samples, place)
+    return PatchLearning(settings, labels, read, network, optimiser, np.random.default_rng(batches), samples, place)
+
+
+def _network(labels: Labels, settings: PatchSettings, read: Read) -> PatchNetwork | TwistNetwork:
+    if isinstance(read, Polar) != (labels.form == "density"):
+        raise UsageError("densities of twists are told from the rings of patches, and nothing else is: take both")
+    if isinstance(read, Polar):
+        return TwistNetwork(TwistNetworkConfig.scaled(read.channels, read.angles, settings.width))
+    return PatchNetwork(PatchNetworkConfig(labels.size, settings.width))
 
 
 def train(
@@ -100,25 +110,25 @@ def train(
     *,
     seed: int,
     data: Mapping[str, Any],
+    read: Read = standardised,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
     resume: bool = True,
-) -> PatchNetwork:
+) -> PatchNetwork | TwistNetwork:
     """Train a network on patches that are drawn as it goes.
 
-    Writes checkpoint.safetensors and training.jsonl into the folder, and goes on from them, as
-    `picostem.infer.train.train` does; the losses of each step come with the errors on the validation patches where
-    they were measured.
+    The folder keeps its state and its losses, with the errors on the validation patches, see
+    `picostem.infer.loop.run`.
 
     Args:
         draw: gives patches; all of its randomness must come from the generator that it is handed.
         labels: what the network is to say.
         data: plain values that say what `draw` draws, so that a checkpoint is not taken up with other data.
+        read: what the network reads of patches: a `Polar` for densities of twists.
         device: "auto" takes a graphics processor where there is one.
         threads: of the processor; None leaves them as they are set.
-        progress: called after each step with its number, how many there are, and what goes into training.jsonl.
-        resume: go on from the folder's checkpoint; False starts anew.
+        progress, resume: as in `picostem.infer.loop.run`.
 
     Returns:
         the network, not in training.
@@ -129,32 +139,21 @@ def train(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    learning = start(draw, labels, settings, seed, device)
+    learning = start(draw, labels, settings, seed, device, read)
     identity = {"settings": settings.as_dict(), "seed": seed, "data": dict(data), "maps": labels.maps.tolist()}
-    path = folder / CHECKPOINT
-    if resume and path.exists():
-        read_state(learning, path, identity, FORM)
-    history = History(folder / HISTORY, learning.step)
-    saved = time.monotonic()
-    with contextlib.closing(history), interrupts() as interrupted:
-        while learning.step < settings.steps and not interrupted():
-            figures = one_step(learning, draw(learning.rng, settings.batch))
-            if learning.step % settings.validate_every == 0 or learning.step == settings.steps:
-                figures |= validate(learning)
-            history.add(learning.step, figures)
-            if time.monotonic() - saved > 60 * MINUTES:
-                _save(learning, history, path, identity)
-                saved = time.monotonic()
-            if progress is not None:
-                progress(learning.step, settings.steps, figures)
-        _save(learning, history, path, identity)
+    run(
+        learning,
+        settings,
+        draw,
+        one_step,
+        validate,
+        folder,
+        identity=identity,
+        form=FORM,
+        progress=progress,
+        resume=resume,
+    )
     return learning.network.eval()
-
-
-def _save(learning: PatchLearning, history: History, path: Path, identity: Mapping[str, Any]) -> None:
-    """Losses first, as in `picostem.infer.train`."""
-    history.flush()
-    write_state(learning, path, identity, FORM)
 
 
 def one_step(learning: PatchLearning, samples: PatchSamples) -> dict[str, float]:
@@ -167,17 +166,24 @@ def one_step(learning: PatchLearning, samples: PatchSamples) -> dict[str, float]
         group["lr"] = learning.settings.rate(learning.step)
     learning.network.train()
     with torch.autocast("cuda", dtype=torch.bfloat16, enabled=learning.device.type == "cuda"):
-        said = learning.network(torch.from_numpy(standardised(samples.patches)).to(learning.device))
-    targets = torch.from_numpy(learning.labels.targets(samples.labels)).to(learning.device)
-    loss = nearest_loss(said.float(), targets)
+        said = learning.network(torch.from_numpy(learning.read(samples.patches)).to(learning.device))
+    loss = _loss(learning, said.float(), samples)
     learning.step += 1
     figures = {"loss": float(loss.detach())}
     if not math.isfinite(figures["loss"]):
         raise DataError(f"the training diverged at step {learning.step}: take another seed or a lower rate")
     learning.optimiser.zero_grad()
     torch.autograd.backward(loss)
+    if learning.settings.clip is not None:
+        nn.utils.clip_grad_norm_(learning.network.parameters(), learning.settings.clip)
     learning.optimiser.step()
     return figures
+
+
+def _loss(learning: PatchLearning, said: Tensor, samples: PatchSamples) -> Tensor:
+    """-ln p of densities, the published loss of numbers."""
+    targets = torch.from_numpy(learning.labels.targets(samples.labels)).to(said.device)
+    return density_loss(said, targets[:, 0]) if learning.labels.form == "density" else nearest_loss(said, targets)
 
 
 def nearest_loss(said: Tensor, targets: Tensor) -> Tensor:
@@ -199,7 +205,7 @@ def validate(learning: PatchLearning) -> dict[str, float]:
     samples, labels = learning.validation, learning.labels
     learning.network.eval()
     parts = [
-        learning.network(torch.from_numpy(standardised(samples.patches[i : i + VALIDATED])).to(learning.device)).cpu()
+        learning.network(torch.from_numpy(learning.read(samples.patches[i : i + VALIDATED])).to(learning.device)).cpu()
         for i in range(0, len(samples.patches), VALIDATED)
     ]
     said = torch.cat(parts)
@@ -207,7 +213,7 @@ def validate(learning: PatchLearning) -> dict[str, float]:
     error = labels.distance(found, samples.labels) / (DEGREE if labels.twists else 1.0)
     unit = "deg" if labels.twists else "A"
     return {
-        "validation_loss": float(nearest_loss(said, torch.from_numpy(labels.targets(samples.labels)))),
+        "validation_loss": float(_loss(learning, said, samples)),
         f"mean_error_{unit}": float(error.mean()),
         f"median_error_{unit}": float(np.median(error)),
     }

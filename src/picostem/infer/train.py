@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +13,14 @@ from torch import Tensor, nn
 
 from picostem.errors import DataError
 from picostem.infer.features import Invariants
-from picostem.infer.learning import Learning, features_of, read_state, start, write_state
+from picostem.infer.learning import FORM, Learning, features_of, start
+from picostem.infer.loop import Progress, run
 from picostem.infer.merge import mixture_of
 from picostem.infer.mixture import negative_log_likelihood, outputs_of
 from picostem.infer.network import Perceptron
 from picostem.infer.samples import Draw, Samples
 from picostem.infer.torus import Torus
 from picostem.infer.training_settings import TrainingSettings
-from picostem.style.state import History
-from picostem.style.train import interrupts
-
-Progress = Callable[[int, int, dict[str, float]], object]
-
-CHECKPOINT, HISTORY = "checkpoint.safetensors", "training.jsonl"
-
-MINUTES = 3.0
-"""Between two checkpoints."""
 
 FORGETS = 10.0
 """Steps after which the mean of the network forgets its start at the latest."""
@@ -52,9 +42,8 @@ def train(
 ) -> Perceptron:
     """Train a network on samples that are drawn as it goes.
 
-    Writes into the folder: checkpoint.safetensors, every few minutes, at the end and on an interrupt, from which the
-    next call goes on to exactly what would have come without the interruption; training.jsonl, the losses of each
-    step, with the errors in Å on the validation samples where they were measured.
+    The folder keeps its state and its losses, with the errors in Å on the validation samples, see
+    `picostem.infer.loop.run`.
 
     Args:
         draw: gives samples; all of its randomness must come from the generator that it is handed.
@@ -62,8 +51,7 @@ def train(
         data: plain values that say what `draw` draws, so that a checkpoint is not taken up with other data.
         device: "auto" takes a graphics processor where there is one.
         threads: of the processor; None leaves them as they are set.
-        progress: called after each step with its number, how many there are, and what goes into training.jsonl.
-        resume: go on from the folder's checkpoint; False starts anew.
+        progress, resume: as in `picostem.infer.loop.run`.
 
     Returns:
         the mean of the network over its last steps, not in training.
@@ -77,30 +65,19 @@ def train(
     learning = start(draw, invariants, torus, settings, seed, device)
     reads = {"hk": invariants.hk.tolist(), "triples": invariants.triples.tolist()}
     identity = {"settings": settings.as_dict(), "seed": seed, "data": dict(data), "reads": reads}
-    path = folder / CHECKPOINT
-    if resume and path.exists():
-        read_state(learning, path, identity)
-    history = History(folder / HISTORY, learning.step)
-    saved = time.monotonic()
-    with contextlib.closing(history), interrupts() as interrupted:
-        while learning.step < settings.steps and not interrupted():
-            figures = one_step(learning, draw(learning.rng, settings.batch))
-            if learning.step % settings.validate_every == 0 or learning.step == settings.steps:
-                figures |= validate(learning)
-            history.add(learning.step, figures)
-            if time.monotonic() - saved > 60 * MINUTES:
-                _save(learning, history, path, identity)
-                saved = time.monotonic()
-            if progress is not None:
-                progress(learning.step, settings.steps, figures)
-        _save(learning, history, path, identity)
+    run(
+        learning,
+        settings,
+        draw,
+        one_step,
+        validate,
+        folder,
+        identity=identity,
+        form=FORM,
+        progress=progress,
+        resume=resume,
+    )
     return learning.mean.eval()
-
-
-def _save(learning: Learning, history: History, path: Path, identity: Mapping[str, Any]) -> None:
-    """Losses first: those of steps that are not in the checkpoint are dropped when it is taken up, others missed."""
-    history.flush()
-    write_state(learning, path, identity)
 
 
 def one_step(learning: Learning, samples: Samples) -> dict[str, float]:
