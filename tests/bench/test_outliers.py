@@ -49,12 +49,14 @@ class StandIn:
     """A network for bilayers of ReS2 that keeps what it is shown."""
 
     def __init__(self) -> None:
-        self.card = SimpleNamespace(material="ReS2", cell=RES2.cell.tolist(), limits=None)
+        self.card = SimpleNamespace(material="ReS2", layers=2, cell=RES2.cell.tolist(), limits=None)
         self.invariants = SimpleNamespace(hk=HK)
         self.shown: list[tuple[np.ndarray, ...]] = []
 
-    def predict(self, amplitudes: np.ndarray, noise: np.ndarray, conditions: np.ndarray) -> SimpleNamespace:
-        self.shown.append((amplitudes, noise, conditions))
+    def predict(
+        self, amplitudes: np.ndarray, noise: np.ndarray, factors: np.ndarray, conditions: np.ndarray
+    ) -> SimpleNamespace:
+        self.shown.append((amplitudes, noise, factors, conditions))
         return SimpleNamespace(trusted=np.mean(np.abs(amplitudes) ** 2, axis=1) > 4 * noise**2)
 
 
@@ -81,10 +83,13 @@ def test_windows_are_read_at_their_lattice_in_the_right_units(folder: Path, net:
     report = measure(folder, "trained", draws=2)
     good, one, other, noise = (net.shown[2 * i] for i in range(4))
     # 3 x 3 windows a nm apart, the lattice anywhere in them: the moduli are all the same, but for noise
-    amplitudes, sigma, conditions = good
+    amplitudes, sigma, factors, conditions = good
     assert amplitudes.shape == (9, len(HK))
     assert conditions[0] == pytest.approx((1.0, 21.3 / 25, 39 / 21.3))
     assert np.abs(amplitudes).std(axis=0).max() < 4 * sigma[0]
+    # one layer shows the moduli of its factors, in another unit
+    seen, expected = np.abs(one[0]).mean(axis=0), np.abs(factors[0, 0])
+    assert np.corrcoef(seen, expected)[0, 1] > 0.99
     *power, of_noise = (np.mean(np.abs(shown[0]) ** 2) / shown[1][0] ** 2 for shown in (good, one, other, noise))
     assert min(power) > 100
     # 9 windows that overlap, 2 x len(HK) numbers each: the mean power of noise is known to 10 % or so

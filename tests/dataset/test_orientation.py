@@ -11,7 +11,7 @@ from picostem.dataset.microscopes import build
 from picostem.dataset.orientation import Orientations
 from picostem.dataset.stack import amplitudes
 
-from .made import BEAM, MOS2, RES2, Steady, bank_of, steady_bank
+from .made import BEAM, MOS2, RES2, Steady, bank_of, steady_bank, without_kernels
 
 
 @pytest.mark.parametrize(("material", "antiparallel"), [("MoS2", False), ("MoS2", True), ("ReS2", False)])
@@ -25,6 +25,21 @@ def test_the_turned_image_is_that_of_the_turned_slip(material: str, antiparallel
         expected = amplitudes(bank, 0, labels)
         # columns left out of the kernels, and coordinates that are symmetric to 1e-3 of the cell only: 1 % together
         assert np.abs(turned - expected).max() < 0.01 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("antiparallel", [False, True])
+def test_turned_factors_make_the_turned_image(antiparallel: bool) -> None:
+    """Layers that scatter independently, each at its own place, before and after; the fit has no error."""
+    bank = without_kernels(bank_of(antiparallel=antiparallel))
+    factors = bank.sites[0].sum(axis=1)[None]
+    slips = np.random.default_rng(2).random((1, 1, 2))
+    straight = amplitudes(bank, 0, slips)
+    for i in range(len(bank.orientations)):
+        which = np.full(1, i)
+        expected, labels = bank.orientations.apply(bank.hk, straight, slips, which)
+        first, second = bank.orientations.turned(bank.hk, factors, which)[0]
+        found = first + second * np.exp(-2j * np.pi * bank.hk @ labels[0, 0])
+        np.testing.assert_allclose(found, expected[0], atol=1e-5 * np.abs(expected).max())  # single precision
 
 
 def test_the_first_one_changes_nothing() -> None:

@@ -29,8 +29,14 @@ class Made:
     amplitudes: NDArray[Any]
     noise: NDArray[Any]
     slips: NDArray[Any]
+    factors: NDArray[Any]
     conditions: NDArray[Any]
     outlier: NDArray[np.bool_]
+
+
+def reads(torus: Torus) -> Invariants:
+    """What networks for its stackings read."""
+    return Invariants.lowest(HK, CELL, torus.interfaces + 1)
 
 
 def draw(rng: np.random.Generator, count: int, layers: int = 2, outliers: float = 0.1) -> Made:
@@ -46,9 +52,10 @@ def draw(rng: np.random.Generator, count: int, layers: int = 2, outliers: float 
     clean = np.where(outlier[:, None], 0, shell * waves * moved)
     slips[outlier] = np.nan
     conditions = np.tile([0.27, 1.2, 2.0], (count, 1))
-    return Made((clean + grain).astype(np.complex64), noise, slips, conditions, outlier)
+    factors = np.tile(shell[:, None], (1, layers, 1)).astype(np.complex64)
+    return Made((clean + grain).astype(np.complex64), noise, slips, factors, conditions, outlier)
 
 
 def card(torus: Torus = TWO, **changes: Any) -> NetCard:
-    """A card for networks that read `INVARIANTS`."""
-    return NetCard.of("made", "MoS2", False, 20.0, torus, INVARIANTS, **changes)
+    """A card for networks that read what `reads` says."""
+    return NetCard.of("made", "MoS2", False, 20.0, torus, reads(torus), **changes)

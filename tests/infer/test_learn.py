@@ -64,7 +64,9 @@ def test_the_network_answers(done: Learned) -> None:
     folder, _ = done
     bank = next(bank for bank in map(load, folder.glob("bank-*.npz")) if bank.material == "MoS2")
     made = draw(tiny().plan, bank, np.random.default_rng(0), 50)
-    found = StackingNet.load(folder / "net", threads=1).predict(made.amplitudes, made.noise, made.conditions)
+    found = StackingNet.load(folder / "net", threads=1).predict(
+        made.amplitudes, made.noise, made.factors, made.conditions
+    )
     assert found.modes.shape == (50, 2, 1, 2)
 
 

@@ -45,7 +45,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(11)
     made = draw(rng, 1000, outliers=0.2)
     net = StackingNet.load(folder / "net", threads=1)
-    raw = net.predict(made.amplitudes, made.noise, made.conditions)
+    raw = net.predict(made.amplitudes, made.noise, made.factors, made.conditions)
     rewrite_card(folder / "net", replace(net.card, calibration=calibrate(raw, made.slips, made.outlier, rng)))
     return folder
 
@@ -73,7 +73,7 @@ def share_of_bound(folder: Path) -> float:
     """Median of the errors over their bounds; of normal errors at the bound 0.83 or a little more."""
     net = StackingNet.load(folder, threads=1)
     made = draw(np.random.default_rng(12), 1000, outliers=0)
-    found = net.predict(made.amplitudes, made.noise, made.conditions)
+    found = net.predict(made.amplitudes, made.noise, made.factors, made.conditions)
     return float(np.median(TWO.distance(found.slips, made.slips) / bound(made)))
 
 
@@ -97,7 +97,7 @@ def test_it_knows_how_well_it_knows(learned: Path) -> None:
     net = StackingNet.load(learned / "net", threads=1)
     rng = np.random.default_rng(13)
     made = draw(rng, 1000, outliers=0.2)
-    found = net.predict(made.amplitudes, made.noise, made.conditions)
+    found = net.predict(made.amplitudes, made.noise, made.factors, made.conditions)
     figures = reliability(found, made.slips, made.outlier, rng)
     # 4 deviations of 5 % of 800 windows, and of 1 %, both measured and set with as many
     assert figures["coverage"]["0.95"] == pytest.approx(0.95, abs=4 * (2 * 0.05 * 0.95 / 800) ** 0.5)

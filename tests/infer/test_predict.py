@@ -19,16 +19,19 @@ from picostem.infer.mixture import Outputs  # noqa: E402
 from picostem.infer.network import NetworkConfig, Perceptron  # noqa: E402
 from picostem.infer.predict import StackingNet  # noqa: E402
 from picostem.infer.torus import Torus  # noqa: E402
-from tests.infer.made_samples import INVARIANTS, THREE, TWO, card, draw  # noqa: E402
+from tests.infer.made_samples import THREE, TWO, Made, card, draw, reads  # noqa: E402
+
+
+def features(torus: Torus, made: Made) -> Any:
+    return reads(torus)(made.amplitudes, made.noise, made.factors, made.conditions)
 
 
 def network_of(torus: Torus, seed: int = 0) -> Perceptron:
     torch.manual_seed(seed)
-    network = Perceptron(NetworkConfig(INVARIANTS.size, torus.interfaces, width=32, blocks=2))
-    made = draw(np.random.default_rng(seed), 100)
-    network.standardise(torch.from_numpy(INVARIANTS(made.amplitudes, made.noise, made.conditions)))
+    network = Perceptron(NetworkConfig(reads(torus).size, torus.interfaces, width=32, blocks=2))
+    network.standardise(torch.from_numpy(features(torus, draw(np.random.default_rng(seed), 100, torus.interfaces + 1))))
     with torch.no_grad():
-        network.leave.weight *= 20  # answers as decided as those of a trained one
+        network.leave.weight *= 100  # answers as decided as those of a trained one
     return network
 
 
@@ -40,9 +43,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Perceptron, Path
     return network, folder
 
 
-def ask(folder: Path, count: int = 30) -> tuple[Any, Any]:
-    made = draw(np.random.default_rng(5), count)
-    return made, StackingNet.load(folder, threads=1).predict(made.amplitudes, made.noise, made.conditions)
+def ask(folder: Path, count: int = 30, layers: int = 2) -> tuple[Any, Any]:
+    made = draw(np.random.default_rng(5), count, layers)
+    return made, StackingNet.load(folder, threads=1).predict(made.amplitudes, made.noise, made.factors, made.conditions)
 
 
 @pytest.mark.parametrize("torus", [TWO, THREE], ids=["two", "three"])
@@ -51,11 +54,10 @@ def test_onnx_says_what_torch_says(tmp_path: Path, torus: Torus) -> None:
     export_net(network, card(torus), tmp_path / "net")
     session = StackingNet.load(tmp_path / "net", threads=1).session
     for count in (1, 40):
-        made = draw(np.random.default_rng(5), count)
-        features = INVARIANTS(made.amplitudes, made.noise, made.conditions)
-        found = session.run(list(Outputs._fields), {"features": features})
+        read = features(torus, draw(np.random.default_rng(5), count, torus.interfaces + 1))
+        found = session.run(list(Outputs._fields), {"features": read})
         with torch.no_grad():
-            expected = network(torch.from_numpy(features))
+            expected = network(torch.from_numpy(read))
         for name, a, b in zip(Outputs._fields, found, expected, strict=True):
             if name == "means":
                 a = b.numpy() + (a - b.numpy() + 0.5) % 1 - 0.5  # either side of the seam
@@ -67,8 +69,7 @@ def test_what_is_predicted(exported: tuple[Perceptron, Path]) -> None:
     network, folder = exported
     made, found = ask(folder)
     with torch.no_grad():
-        features = torch.from_numpy(INVARIANTS(made.amplitudes, made.noise, made.conditions))
-        expected = Outputs(*(part.double().numpy() for part in network(features)))
+        expected = Outputs(*(part.double().numpy() for part in network(torch.from_numpy(features(TWO, made)))))
     np.testing.assert_allclose(found.outlier, -expected.trust, rtol=1e-4, atol=1e-4)  # single precision, as above
     assert found.trusted.tolist() == (found.outlier <= 0.5).tolist()
     assert 0 < found.trusted.sum() < 30
@@ -83,7 +84,7 @@ def test_what_is_predicted(exported: tuple[Perceptron, Path]) -> None:
 
 def test_shapes_and_order(tmp_path: Path) -> None:
     export_net(network_of(THREE), card(THREE), tmp_path / "net")
-    _, found = ask(tmp_path / "net")
+    _, found = ask(tmp_path / "net", layers=3)
     assert len(found) == 30
     assert found.modes.shape == (30, 4, 2, 2) and found.covariances.shape == (30, 4, 4, 4)
     assert found.slips.shape == (30, 2, 2) and found.covariance.shape == (30, 4, 4)
@@ -98,7 +99,7 @@ def test_neither_batches_nor_places_matter(exported: tuple[Perceptron, Path], mo
     monkeypatch.setattr(predict, "BATCH", 7)
     net = StackingNet.load(folder, threads=1)
     moved = made.amplitudes * np.exp(-2j * np.pi * net.invariants.hk @ [0.3, 0.9])
-    parts = net.predict(moved, made.noise, made.conditions)
+    parts = net.predict(moved, made.noise, made.factors, made.conditions)
     sure = whole.weights[:, 0] > whole.weights[:, 1] + 0.01
     # features agree to single precision; the network enlarges that by some tens
     assert net.torus.distance(parts.slips[sure], whole.slips[sure]).max() < 1e-3
@@ -139,10 +140,10 @@ def test_bad_input(exported: tuple[Perceptron, Path], tmp_path: Path) -> None:
     made = draw(np.random.default_rng(5), 3)
     net = StackingNet.load(folder, threads=1)
     with pytest.raises(UsageError, match=r"expected amplitudes \(k, 6\)"):
-        net.predict(made.amplitudes[:, :4], made.noise, made.conditions)
+        net.predict(made.amplitudes[:, :4], made.noise, made.factors, made.conditions)
     with pytest.raises(UsageError, match="no network 'nowhere'"):
         StackingNet.load("nowhere")
-    with pytest.raises(UsageError, match="got that of 20 and 2"):
+    with pytest.raises(UsageError, match="got that of 50 and 2"):
         export_net(network, card(THREE), tmp_path / "net")
     write_folder(tmp_path / "net", card(), b"no network")
     with pytest.raises(FileError, match="no ONNX file"):
@@ -158,10 +159,14 @@ def test_networks_that_do_not_belong_to_their_card(tmp_path: Path) -> None:
     other = Perceptron(NetworkConfig(5, width=8, blocks=1))
     write_folder(tmp_path / "net", card(), onnx_of(other))
     with pytest.raises(DataError, match="cannot be run"):
-        StackingNet.load(tmp_path / "net", threads=1).predict(made.amplitudes, made.noise, made.conditions)
+        StackingNet.load(tmp_path / "net", threads=1).predict(
+            made.amplitudes, made.noise, made.factors, made.conditions
+        )
     broken = network_of(TWO)
     with torch.no_grad():
         broken.leave.bias[:] = torch.nan
     export_net(broken, card(), tmp_path / "net")
     with pytest.raises(DataError, match="gives no numbers"):
-        StackingNet.load(tmp_path / "net", threads=1).predict(made.amplitudes, made.noise, made.conditions)
+        StackingNet.load(tmp_path / "net", threads=1).predict(
+            made.amplitudes, made.noise, made.factors, made.conditions
+        )

@@ -116,7 +116,7 @@ def simulated(
     seed: int = 4,
     dose: float = 2.6e4,
 ) -> Image:
-    """Image of a bilayer, or of one layer if there is no slip, by the linear model; without its pixel size."""
+    """Image of a bilayer, or of one layer if there is no slip; without its pixel size."""
     layer = load_monolayer(material)
     stack = Stack.of([layer]) if slip is None else Stack.bilayer(layer, slip)
     image, _ = simulate_stack(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from picostem.bench.table import Table, percent
 from picostem.errors import DataError
 from picostem.image import Image
 from picostem.infer.predict import StackingNet
-from picostem.physics import NM
+from picostem.physics import KV, MRAD, NM, SIGMA_PER_FWHM
+from picostem.resolve.model import Optics, StackModel
 from picostem.resolve.window import extract_harmonics, window_starts
+from picostem.structure import load_monolayer
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -189,7 +191,21 @@ def _trusted(net: StackingNet, case: Case, name: str, image: Image, rng: np.rand
     conditions = np.array([microscope["kV"] / 300, semiangle / 25, inner / semiangle])
     if net.card.limits:
         conditions = np.clip(conditions, *np.array(net.card.limits)[:, 1:])
-    return net.predict(found, np.full(len(found), noise), np.tile(conditions, (len(found), 1))).trusted
+    count, factors = len(found), _factors(net, microscope)
+    said = net.predict(found, np.full(count, noise), np.tile(factors, (count, 1, 1)), np.tile(conditions, (count, 1)))
+    return said.trusted
+
+
+def _factors(net: StackingNet, truth: Mapping[str, Any]) -> NDArray[np.complex128]:
+    """How each layer alone would look in a microscope, but for its astigmatism and coma, shape (layers, n)."""
+    inner, outer = truth["detector_mrad"]
+    optics = Optics(truth["kV"] * KV, truth["semiangle_mrad"] * MRAD, 0.0, inner * MRAD, outer * MRAD, "user")
+    model = StackModel.build(
+        (load_monolayer(net.card.material),) * net.card.layers, net.invariants.hk, np.eye(2), optics
+    )
+    values = dict(zip(model.prior.names, model.prior.mean, strict=True))
+    values |= {"C10": -truth["defocus_A"], "variance": (truth["source_fwhm_A"] * SIGMA_PER_FWHM) ** 2}
+    return model.layer_factors(np.array(list(values.values())))[0]
 
 
 def _rows(net: StackingNet, case: Case, name: str, rng: np.random.Generator) -> FloatArray:

@@ -25,7 +25,7 @@ IntArray = NDArray[np.int64]
 Single = NDArray[np.float32]
 SingleComplex = NDArray[np.complex64]
 
-FORMAT = "picostem.bank/1"
+FORMAT = "picostem.bank/2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,8 @@ class Bank:
         mean: the same at h = 0, shape (m, layers, atoms + p).
         q: lattice vectors of the kernels, shape (k, 2).
         kernels: what pairs of layers do together, (0, 1), (0, 2), (1, 2), shape (m, pairs of layers, n, k).
+        factors: of each layer, as several fits would have them that find the microscope not quite right, in any unit,
+            shape (m, fits, layers, n).
         conditions: voltage / 300 kV, semiangle / 25 mrad and inner detector angle / semiangle, shape (m, 3).
         orientations: operations that lay the stack's layers on themselves.
     """
@@ -54,6 +56,7 @@ class Bank:
     mean: Single
     q: IntArray
     kernels: SingleComplex
+    factors: SingleComplex
     conditions: Single
     orientations: Orientations
 

@@ -35,6 +35,9 @@ INNER = (1.2, 2.7)  # half angle of the detector's inner edge over the semiangle
 BLUR = (0.01, 0.2)  # Å²; variance of source size and vibration
 ROUND = 0.9  # of the blur's variance: how much of it may be one way only
 DROPPED = 0.005  # of the amplitudes' root sum of squares: what the columns of the kernels that are left out add up to
+FITS = 8  # of each microscope
+TWINS = 0.2  # share of them that take defocus and astigmatism for their opposites, which look almost the same
+FIT_ERROR = (0.02, 0.3)  # of them, over the standard deviations of the prior
 PILOT = 16  # microscopes that decide which columns are left out
 
 
@@ -64,12 +67,13 @@ def build(
         )
     hk = reflections(layers[0].reciprocal, HARMONIC_LIMIT)
     terms = [_terms(layer) for layer in layers]
-    sites, kernels, conditions = [], [], []
+    sites, kernels, fitted, conditions = [], [], [], []
     q = np.empty((0, 2), dtype=np.int64)
     columns: slice | IntArray = slice(None)
     for done in range(1, count + 1):
         optics = _optics(rng) if microscope is None else _given(*microscope)
-        factors, kernel, q = _seen(layers, hk, terms, optics, rng)
+        factors, kernel, q, fits = _seen(layers, hk, terms, optics, rng)
+        fitted.append(fits)
         sites.append(factors)
         kernels.append(kernel[..., columns])
         inner = optics.inner / optics.semiangle
@@ -90,6 +94,7 @@ def build(
         mean=np.ascontiguousarray(whole[..., -1].real),
         q=q[columns],
         kernels=np.array(kernels),
+        factors=np.array(fitted),
         conditions=np.array(conditions, dtype=np.float32),
         orientations=Orientations.of(layers, hk),
     )
@@ -97,15 +102,17 @@ def build(
 
 def _seen(
     layers: tuple[Monolayer, ...], hk: IntArray, terms: list[list[Term]], optics: Optics, rng: np.random.Generator
-) -> tuple[SingleComplex, SingleComplex, IntArray]:
-    """What one microscope sees: factors of the terms at hk and at 0, (layers, terms, n + 1), kernels and their q."""
+) -> tuple[SingleComplex, SingleComplex, IntArray, SingleComplex]:
+    """What one microscope sees: factors of the terms at hk and at 0, (layers, terms, n + 1), kernels and their q; and
+    layer factors as fits would have them, (FITS, layers, n)."""
     with_mean = np.concatenate([hk, np.zeros((1, 2), dtype=np.int64)])
     model = StackModel.build(layers, with_mean, np.eye(2), optics)
     parameters = _parameters(model, rng)
     cross = model.with_cross_terms(parameters).cross_terms
     kernels = np.array([term.kernel[:-1] for term in cross]) * (model.unit / layers[0].area)
     factors = _site_factors(model, parameters, terms)
-    return factors.astype(np.complex64), kernels.astype(np.complex64), cross[0].q
+    fits = np.array([model.layer_factors(_fitted(model, parameters, rng))[0][:, :-1] for _ in range(FITS)])
+    return factors.astype(np.complex64), kernels.astype(np.complex64), cross[0].q, fits.astype(np.complex64)
 
 
 def _optics(rng: np.random.Generator) -> Optics:
@@ -133,6 +140,16 @@ def _parameters(model: StackModel, rng: np.random.Generator) -> FloatArray:
     one_way = np.hypot(*values[first + 1 : first + 3])
     values[first + 1 : first + 3] /= max(1.0, one_way / (ROUND * values[first]))
     return np.asarray(values)
+
+
+def _fitted(model: StackModel, parameters: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Parameters as a fit might have them: off by some share of what the prior leaves open, or on focus' other side."""
+    prior, found = model.prior, parameters.copy()
+    if rng.random() < TWINS:
+        found[0] = 2 * prior.mean[0] - found[0]
+        found[1:3] *= -1
+    share = np.exp(rng.uniform(*np.log(FIT_ERROR)))
+    return np.asarray(found + share * prior.sigma * rng.standard_normal(len(found)))
 
 
 def _terms(layer: Monolayer) -> list[Term]:

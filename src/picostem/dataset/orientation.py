@@ -70,6 +70,13 @@ class Orientations:
         turned = np.einsum("kij,ksj->ksi", self.turns[which], slips) - apart
         return np.asarray(moved * phase), np.asarray(turned % 1.0)
 
+    def turned(self, hk: IntArray, factors: SingleComplex, which: IntArray) -> SingleComplex:
+        """Layer factors, (k, layers, n), each layer at the origin, under operations `which`."""
+        index, conjugate = self.permutation[which][:, None], self.conjugate[which][:, None]
+        moved = np.take_along_axis(factors, index, axis=2)
+        phase = np.exp(-2j * np.pi * np.einsum("ni,kli->kln", hk, self.shifts[which])).astype(np.complex64)
+        return np.asarray(np.where(conjugate, moved.conj(), moved) * phase)
+
 
 def _shift(layer: Monolayer, matrix: FloatArray) -> FloatArray | None:
     """t of the layer's operation with a matrix, fractions, if it has one."""

@@ -51,6 +51,7 @@ class Samples:
         noise: root mean square of an amplitude's noise as `Evidence.noise_power` states it: that of a pixel over the
             window's side in pixels; shape (k,).
         slips: of each layer relative to the one below, fractions of the cell from 0 to below 1, shape (k, s, 2).
+        factors: of the layers, as a fit would have them, shape (k, layers, n).
         conditions: of the microscope, as in `Bank`, shape (k, 3).
         outlier: whether it is no such stack, and the slips mean nothing, shape (k,).
     """
@@ -58,6 +59,7 @@ class Samples:
     amplitudes: SingleComplex
     noise: Single
     slips: FloatArray
+    factors: SingleComplex
     conditions: Single
     outlier: BoolArray
 
@@ -122,10 +124,12 @@ def _batch(plan: Plan, bank: Bank, window: Window, rng: np.random.Generator, cou
     occupancy = missing_atoms((bank.layers, bank.atoms), amount["vacancies"], cells, rng)
     occupancy[kinds == Kind.ONE_LAYER, 1:] = 0
     seen = _seen(bank, index, slips, occupancy, amount["partial_layer"] > 0)
+    factors = bank.factors[index, rng.integers(bank.factors.shape[1], size=count)]
     if plan.step_A is None:
         which = rng.integers(len(bank.orientations), size=count)
         lower, _ = bank.orientations.apply(bank.hk, seen.lower, slips, which)
         whole, slips = bank.orientations.apply(bank.hk, seen.whole, slips, which)
+        factors = bank.orientations.turned(bank.hk, factors, which)
         seen = replace(seen, whole=whole, lower=lower)
     seen = replace(seen, whole=substituted(seen.whole, kinds, other, rng))
     placed = blur(waves(bank.hk, rng.random((count, 2))), bank.hk @ bank.reciprocal, amount["blur"])
@@ -137,6 +141,7 @@ def _batch(plan: Plan, bank: Bank, window: Window, rng: np.random.Generator, cou
         amplitudes=found,
         noise=(sigma / window.side).astype(np.float32),
         slips=slips,
+        factors=factors,
         conditions=bank.conditions[index],
         outlier=kinds != Kind.STACK,
     )

@@ -126,7 +126,17 @@ def read_manifest(folder: Path) -> Manifest:
 def bank_hash(bank: Bank) -> str:
     """SHA-256 of the numbers of a bank."""
     found = hashlib.sha256(f"{bank.material} {bank.antiparallel}".encode())
-    for values in (bank.cell, bank.hk, bank.pairs, bank.sites, bank.mean, bank.q, bank.kernels, bank.conditions):
+    for values in (
+        bank.cell,
+        bank.hk,
+        bank.pairs,
+        bank.sites,
+        bank.mean,
+        bank.q,
+        bank.kernels,
+        bank.factors,
+        bank.conditions,
+    ):
         found.update(f"{values.shape} {values.dtype}".encode())
         found.update(np.ascontiguousarray(values).tobytes())
     return found.hexdigest()

@@ -101,7 +101,8 @@ class NetCard:
     @property
     def invariants(self) -> Invariants:
         """What the network reads."""
-        return Invariants(np.array(self.hk, dtype=np.int64), np.array(self.triples, dtype=np.int64).reshape(-1, 3))
+        triples = np.array(self.triples, dtype=np.int64).reshape(-1, 3)
+        return Invariants(np.array(self.hk, dtype=np.int64), triples, self.layers)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as in `net.json`."""

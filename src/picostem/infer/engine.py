@@ -82,6 +82,7 @@ class Engine:
         net: the network. alone: whether its word is all that counts.
         index: of its reflections, or of their opposites, among the image's, shape (n,).
         opposite: where it is the opposite, shape (n,).
+        factors: of each layer alone, as the fit has them, shape (layers, n).
         conditions: of the microscope, see `picostem.infer.samples.CONDITIONS`, shape (3,).
     """
 
@@ -89,6 +90,7 @@ class Engine:
     alone: bool
     index: IntArray
     opposite: NDArray[np.bool_]
+    factors: NDArray[np.complex128]
     conditions: FloatArray
 
     @classmethod
@@ -124,7 +126,9 @@ class Engine:
                 f"give --window {wanted / 10:g}, an image that holds it, or another --net"
             )
         index, opposite = _places(net.invariants.hk, setting)
-        return cls(net, alone, index, opposite, _conditions(net.card, setting))
+        seen = setting.model.layer_factors(setting.fit.state.microscope)[0][:, index]
+        factors = np.where(opposite, seen.conj(), seen)
+        return cls(net, alone, index, opposite, factors, _conditions(net.card, setting))
 
     def __call__(self, evidence: Evidence) -> Proposal:
         """The stackings of all windows of some evidence.
@@ -136,7 +140,8 @@ class Engine:
         noise = np.full(len(amplitudes), np.sqrt(evidence.noise_power[self.index].mean()))
         if self.net.card.limits:
             noise = np.maximum(noise, np.exp(self.net.card.limits[0][0]) * np.linalg.norm(amplitudes, axis=1))
-        said = self.net.predict(amplitudes, noise, np.tile(self.conditions, (len(amplitudes), 1)))
+        alike = (np.tile(known, (len(amplitudes),) + (1,) * known.ndim) for known in (self.factors, self.conditions))
+        said = self.net.predict(amplitudes, noise, *alike)
         return Proposal(said.modes, said.weights, said.covariance, said.trusted)
 
 

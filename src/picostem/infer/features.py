@@ -1,9 +1,16 @@
 """What the harmonics of a window say, wherever its lattice lies: the numbers that the network reads.
 
-Where the lattice moves by t, c(h) becomes c(h) exp(-2 pi i h · t). Moduli do not change, nor do the products of three
-amplitudes whose indices sum to zero (the bispectrum). With s² = Σ |c|², the features are
+The fit of the image knows the microscope, and so how each layer alone would look: its factors Q_l(h). Amplitudes are
+measured in those of layer 1, with a constant that keeps what is lost in the noise small,
 
-    |c(h)| / s,    Re and Im of u(h1) u(h2) u(h3) with u = c / (s |c|^2)^(1/3),    ln(noise / s),    conditions.
+    x(h) = c(h) Q_1(h)* / (|Q_1(h)|² + noise²),        c / sqrt(Σ |c|²) and Q / sqrt(Σ |Q|²) for c and Q,
+
+so that x of two like layers at one height is 1 + exp(-2 pi i h · D), and that of one layer 1, whatever the material and
+the microscope. Where the lattice moves by t, x(h) becomes x(h) exp(-2 pi i h · t). Moduli do not change, nor do the
+products of three amplitudes whose indices sum to zero (the bispectrum). The features are
+
+    |x(h)|,    Re and Im of u(h1) u(h2) u(h3) with u = x / |x|^(2/3),    ln(1 + |Q_1(h)|² / noise²),
+    Re and Im of Q_l(h) Q_1(h)* / (|Q_1(h)|² + noise²) for the layers above,    ln(noise),    conditions.
 
 So each triple has the modulus of the geometric mean of its amplitudes, and the phase of their product.
 """
@@ -20,6 +27,7 @@ from picostem.infer.samples import CONDITIONS
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Complex = NDArray[np.complexfloating]
 
 TRIPLES = 300
 
@@ -31,6 +39,7 @@ class Invariants:
     Attributes:
         hk: reflections of one half plane, in the order of the amplitudes, shape (n, 2).
         triples: indices into hk followed by -hk, whose reflections sum to zero, shape (m, 3).
+        layers: how many there are.
 
     Raises:
         UsageError: of other shapes, or triples that do not sum to zero.
@@ -38,6 +47,7 @@ class Invariants:
 
     hk: IntArray
     triples: IntArray
+    layers: int = 2
 
     def __post_init__(self) -> None:
         hk, triples = self.hk, self.triples
@@ -48,7 +58,7 @@ class Invariants:
             raise UsageError(f"expected triples of the {len(hk)} reflections and their opposites that sum to zero")
 
     @classmethod
-    def lowest(cls, hk: IntArray, cell: FloatArray, count: int = TRIPLES) -> Invariants:
+    def lowest(cls, hk: IntArray, cell: FloatArray, layers: int = 2, count: int = TRIPLES) -> Invariants:
         """Those of the triples with the shortest reflections, all where there are fewer than `count`.
 
         Args:
@@ -59,52 +69,63 @@ class Invariants:
         triples = _triples(hk)
         # rounded, so that the choice between equally short ones does not hang on the last digit
         order = np.argsort(np.round(lengths[triples % len(hk)].sum(axis=1), 9), kind="stable")
-        return cls(hk, triples[order[:count]])
+        return cls(hk, triples[order[:count]], layers)
 
     @property
     def size(self) -> int:
         """How many features there are."""
-        return len(self.hk) + 2 * len(self.triples) + 1 + len(CONDITIONS)
+        return 2 * self.layers * len(self.hk) + 2 * len(self.triples) + 1 + len(CONDITIONS)
 
-    def __call__(self, amplitudes: ArrayLike, noise: ArrayLike, conditions: ArrayLike) -> NDArray[np.float32]:
+    def __call__(
+        self, amplitudes: ArrayLike, noise: ArrayLike, factors: ArrayLike, conditions: ArrayLike
+    ) -> NDArray[np.float32]:
         """The features of windows, shape (k, size).
 
         Args:
             amplitudes: of the harmonics, shape (k, n).
             noise: root mean square of the noise of one amplitude, shape (k,).
+            factors: of each layer alone, at the origin, in any unit, shape (k, layers, n).
             conditions: of the microscope, see `picostem.infer.samples.CONDITIONS`, shape (k, 3).
 
         Raises:
             UsageError: of other shapes.
-            DataError: values that are not finite, or noise that is not positive.
+            DataError: values that are not finite, noise that is not positive, or layers without any factors.
         """
-        c, sigma, known = self._checked(amplitudes, noise, conditions)
-        total = np.sqrt(np.sum(c.real**2 + c.imag**2, axis=1))
-        total = np.maximum(total, sigma)  # a window where nothing was recorded
-        c = (c / total[:, None]).astype(np.complex64)
-        modulus = np.abs(c)
-        u = c * np.where(modulus > 0, modulus, 1) ** np.float32(-2 / 3)
+        c, sigma, q, known = self._checked(amplitudes, noise, factors, conditions)
+        total = np.maximum(np.sqrt(np.sum(c.real**2 + c.imag**2, axis=1)), sigma)  # where nothing was recorded
+        c, sigma = (c / total[:, None]).astype(np.complex64), (sigma / total).astype(np.float32)[:, None]
+        q = (q / np.sqrt(np.sum(q.real**2 + q.imag**2, axis=(1, 2)))[:, None, None]).astype(np.complex64)
+        first = q[:, 0]
+        strength = first.real**2 + first.imag**2
+        measure = first.conj() / (strength + sigma**2)
+        x, above = c * measure, np.concatenate([other * measure for other in np.moveaxis(q[:, 1:], 1, 0)], axis=1)
+        modulus = np.abs(x)
+        u = x * np.where(modulus > 0, modulus, 1) ** np.float32(-2 / 3)
         both = np.concatenate([u, u.conj()], axis=1)
-        first, second, third = self.triples.T
-        product = both[:, first] * both[:, second] * both[:, third]
-        parts = (modulus, product.real, product.imag, np.log(sigma / total)[:, None], known)
+        one, two, three = self.triples.T
+        product = both[:, one] * both[:, two] * both[:, three]
+        clear = np.log1p(strength / sigma**2)
+        parts = (modulus, product.real, product.imag, clear, above.real, above.imag, np.log(sigma), known)
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def _checked(
-        self, amplitudes: ArrayLike, noise: ArrayLike, conditions: ArrayLike
-    ) -> tuple[NDArray[np.complexfloating], NDArray[np.floating], NDArray[np.floating]]:
-        c, sigma, known = np.asarray(amplitudes), np.asarray(noise), np.asarray(conditions)
-        count = len(sigma) if sigma.ndim else 0
-        if (c.shape, sigma.shape, known.shape) != ((count, len(self.hk)), (count,), (count, len(CONDITIONS))):
+        self, amplitudes: ArrayLike, noise: ArrayLike, factors: ArrayLike, conditions: ArrayLike
+    ) -> tuple[Complex, NDArray[np.floating], Complex, NDArray[np.floating]]:
+        c, sigma, q, known = (np.asarray(one) for one in (amplitudes, noise, factors, conditions))
+        count, n = len(sigma) if sigma.ndim else 0, len(self.hk)
+        wanted = ((count, n), (count,), (count, self.layers, n), (count, len(CONDITIONS)))
+        if (c.shape, sigma.shape, q.shape, known.shape) != wanted:
             raise UsageError(
-                f"expected amplitudes (k, {len(self.hk)}), noise (k,) and conditions (k, {len(CONDITIONS)}), got "
-                f"{c.shape}, {sigma.shape} and {known.shape}"
+                f"expected amplitudes (k, {n}), noise (k,), factors (k, {self.layers}, {n}) and conditions (k, "
+                f"{len(CONDITIONS)}), got {c.shape}, {sigma.shape}, {q.shape} and {known.shape}"
             )
-        if not (np.isfinite(c).all() and np.isfinite(known).all() and np.isfinite(sigma).all() and np.all(sigma > 0)):
+        if not (all(np.isfinite(one).all() for one in (c, sigma, q, known)) and np.all(sigma > 0)):
             raise DataError(
-                "amplitudes, noise and conditions must be finite, and noise positive: leave out such windows"
+                "amplitudes, noise, factors and conditions must be finite, and noise positive: leave out such windows"
             )
-        return c, sigma, known
+        if not np.all(np.any(q != 0, axis=(1, 2))):
+            raise DataError("layers without any factors look like nothing: check the material and the reflections")
+        return c, sigma, q, known
 
 
 def _triples(hk: IntArray) -> IntArray:

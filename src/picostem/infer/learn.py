@@ -107,7 +107,7 @@ def learn(
     bank = kept_bank(stack, recipe.microscopes, recipe.beam, (recipe.seed, 1), folder, progress)
     unseen = kept_bank(stack, unseen_count(recipe.microscopes), recipe.beam, (recipe.seed, 2), folder, progress)
     other = kept_bank(_other(stack[0]), FEWEST, recipe.beam, (recipe.seed, 3), folder, progress)
-    torus, invariants = Torus.of(stack), Invariants.lowest(bank.hk, bank.cell)
+    torus, invariants = Torus.of(stack), Invariants.lowest(bank.hk, bank.cell, bank.layers)
     data = {"plan": _lasting(plan), "microscopes": recipe.microscopes, "beam": recipe.beam, "stack": signature(stack)}
     data = json.loads(json.dumps(data))  # as the card and the checkpoint will have it
     network = train(
@@ -213,13 +213,13 @@ def _calibrated(network: Perceptron, card: NetCard, plan: Plan, unseen: Bank, ot
         net = StackingNet.load(Path(place) / NET)
     rng = np.random.default_rng((plan.seed, 5))
     made = draw(plan, unseen, rng, JUDGED, other)
-    raw = net.predict(made.amplitudes, made.noise, made.conditions)
+    raw = net.predict(made.amplitudes, made.noise, made.factors, made.conditions)
     card = replace(card, calibration=calibrate(raw, made.slips, made.outlier, rng))
     net = replace(net, card=card)
     perfect = replace(plan, corruptions=Corruptions.none(), outliers=0.0)
     figures = {}
     for what, drawn in (("as trained", plan), ("perfect crystals", perfect)):
         made = draw(drawn, unseen, rng, JUDGED, other)
-        found = net.predict(made.amplitudes, made.noise, made.conditions)
+        found = net.predict(made.amplitudes, made.noise, made.factors, made.conditions)
         figures[what] = reliability(found, made.slips, made.outlier, rng)
     return write_folder(folder, replace(card, figures=figures), content)

@@ -68,7 +68,7 @@ class Learning:
 
 def features_of(invariants: Invariants, samples: Samples) -> torch.Tensor:
     """What the network reads of samples, shape (k, features)."""
-    return torch.from_numpy(invariants(samples.amplitudes, samples.noise, samples.conditions))
+    return torch.from_numpy(invariants(samples.amplitudes, samples.noise, samples.factors, samples.conditions))
 
 
 def start(

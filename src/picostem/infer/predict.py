@@ -54,19 +54,20 @@ class StackingNet:
         card = read_card(folder)
         return cls(card, open_network(folder / NETWORK, threads), card.invariants, card.torus)
 
-    def predict(self, amplitudes: ArrayLike, noise: ArrayLike, conditions: ArrayLike) -> Prediction:
+    def predict(self, amplitudes: ArrayLike, noise: ArrayLike, factors: ArrayLike, conditions: ArrayLike) -> Prediction:
         """The stackings of k windows.
 
         Args:
             amplitudes: of the reflections `invariants.hk`, complex, shape (k, n).
             noise: root mean square of the noise of one amplitude, shape (k,).
+            factors: of each layer alone, at the origin, in any unit, shape (k, layers, n).
             conditions: of the microscope, see `picostem.infer.samples.CONDITIONS`, shape (k, 3).
 
         Raises:
             UsageError: of other shapes.
             DataError: values that are not finite, noise that is not positive, or a network that gives no numbers.
         """
-        features = self.invariants(amplitudes, noise, conditions)
+        features = self.invariants(amplitudes, noise, factors, conditions)
         parts = [self._predict(features[start : start + BATCH]) for start in range(0, max(len(features), 1), BATCH)]
         weights, means, covariances, outlier = (np.concatenate(each) for each in zip(*parts, strict=True))
         calibration = self.card.calibration

@@ -28,6 +28,10 @@ class Samples(Protocol):
         """Of each layer relative to the one below it, fractions of the cell, shape (k, s, 2)."""
 
     @property
+    def factors(self) -> NDArray[np.complex64]:
+        """Of each layer alone, at the origin, as a fit has them, in any unit, shape (k, s + 1, n)."""
+
+    @property
     def conditions(self) -> NDArray[np.floating]:
         """Of the microscope, as `CONDITIONS` says, shape (k, 3)."""
 
