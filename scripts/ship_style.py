@@ -22,7 +22,7 @@ LIMITS = """
 - It has seen bilayers of one material, from one microscope: other materials are styled, too, but nobody has looked.
 - It adds the noise, blur, brightness and slow background of its images, and nothing that they do not show: no
   contamination beyond theirs, no scan distortion that differs from line to line.
-- A drawn style (without `--like` or `--exemplar`) is like one of its images, slightly changed.
+- A drawn style (without `--like` or `--exemplar`) lies between those of its images.
 """
 
 
