@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from picostem.dataset.plan import Corruptions, Plan
-from picostem.dataset.samples import Samples, concatenate, draw, draw_slips
+from picostem.dataset.samples import Samples, _fitted, concatenate, draw, draw_slips
 from picostem.dataset.stack import amplitudes
 from picostem.errors import UsageError
 from picostem.structure.lattice import reduced, shortest_length
@@ -169,3 +169,16 @@ def test_speed() -> None:
     start = time.process_time()
     draw(plan, bank, rng(), 2048)
     assert 2048 / (time.process_time() - start) > 3000
+
+
+def test_factors_have_the_errors_of_fits() -> None:
+    """Off by 2 to 30 % of the prior's standard deviations, and by a whole turn of focus where they are of the twin."""
+    bank = bank_of()
+    found = _fitted(bank, np.zeros(2000, np.int64), rng())
+    right, twin = bank.factors[0, :, 0]
+    off = np.linalg.norm(found - right, axis=(1, 2))
+    scale = np.linalg.norm(bank.factors[0, 0, 1:], axis=(1, 2))
+    assert np.quantile(off, 0.05) < 0.1 * np.linalg.norm(scale)
+    beside_twin = np.linalg.norm(found - twin, axis=(1, 2)) < off
+    assert 0.14 < beside_twin.mean() < 0.26  # 0.2, and 4.5 standard errors and what lies half-way
+    np.testing.assert_allclose(found[~beside_twin].mean(axis=0), right, atol=0.05 * np.abs(right).max())

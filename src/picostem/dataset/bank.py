@@ -41,8 +41,8 @@ class Bank:
         mean: the same at h = 0, shape (m, layers, atoms + p).
         q: lattice vectors of the kernels, shape (k, 2).
         kernels: what pairs of layers do together, (0, 1), (0, 2), (1, 2), shape (m, pairs of layers, n, k).
-        factors: of each layer, as several fits would have them that find the microscope not quite right, in any unit,
-            shape (m, fits, layers, n).
+        factors: of each layer, and what a standard deviation of each parameter of the microscope changes; the same on
+            the other side of focus, for which a fit may take it; in any unit, shape (m, 2, 1 + p, layers, n).
         conditions: voltage / 300 kV, semiangle / 25 mrad and inner detector angle / semiangle, shape (m, 3).
         orientations: operations that lay the stack's layers on themselves.
     """

@@ -35,9 +35,6 @@ INNER = (1.2, 2.7)  # half angle of the detector's inner edge over the semiangle
 BLUR = (0.01, 0.2)  # Å²; variance of source size and vibration
 ROUND = 0.9  # of the blur's variance: how much of it may be one way only
 DROPPED = 0.005  # of the amplitudes' root sum of squares: what the columns of the kernels that are left out add up to
-FITS = 8  # of each microscope
-TWINS = 0.2  # share of them that take defocus and astigmatism for their opposites, which look almost the same
-FIT_ERROR = (0.02, 0.3)  # of them, over the standard deviations of the prior
 PILOT = 16  # microscopes that decide which columns are left out
 
 
@@ -104,14 +101,14 @@ def _seen(
     layers: tuple[Monolayer, ...], hk: IntArray, terms: list[list[Term]], optics: Optics, rng: np.random.Generator
 ) -> tuple[SingleComplex, SingleComplex, IntArray, SingleComplex]:
     """What one microscope sees: factors of the terms at hk and at 0, (layers, terms, n + 1), kernels and their q; and
-    layer factors as fits would have them, (FITS, layers, n)."""
+    what fits make layer factors of, (2, 1 + p, layers, n)."""
     with_mean = np.concatenate([hk, np.zeros((1, 2), dtype=np.int64)])
     model = StackModel.build(layers, with_mean, np.eye(2), optics)
     parameters = _parameters(model, rng)
     cross = model.with_cross_terms(parameters).cross_terms
     kernels = np.array([term.kernel[:-1] for term in cross]) * (model.unit / layers[0].area)
     factors = _site_factors(model, parameters, terms)
-    fits = np.array([model.layer_factors(_fitted(model, parameters, rng))[0][:, :-1] for _ in range(FITS)])
+    fits = np.array([_answers(model, one)[..., :-1] for one in (parameters, _twin(model, parameters))])
     return factors.astype(np.complex64), kernels.astype(np.complex64), cross[0].q, fits.astype(np.complex64)
 
 
@@ -142,14 +139,18 @@ def _parameters(model: StackModel, rng: np.random.Generator) -> FloatArray:
     return np.asarray(values)
 
 
-def _fitted(model: StackModel, parameters: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Parameters as a fit might have them: off by some share of what the prior leaves open, or on focus' other side."""
-    prior, found = model.prior, parameters.copy()
-    if rng.random() < TWINS:
-        found[0] = 2 * prior.mean[0] - found[0]
-        found[1:3] *= -1
-    share = np.exp(rng.uniform(*np.log(FIT_ERROR)))
-    return np.asarray(found + share * prior.sigma * rng.standard_normal(len(found)))
+def _answers(model: StackModel, parameters: FloatArray) -> ComplexArray:
+    """Layer factors at parameters, and what a standard deviation of the prior of each changes, (1 + p, layers, n)."""
+    value, slope = model.layer_factors(parameters)
+    return np.concatenate([value[None], slope * model.prior.sigma[:, None, None]])
+
+
+def _twin(model: StackModel, parameters: FloatArray) -> FloatArray:
+    """The parameters on the other side of focus, astigmatism with them: the image is almost the same."""
+    found = parameters.copy()
+    found[0] = 2 * model.prior.mean[0] - found[0]
+    found[1:3] *= -1
+    return found
 
 
 def _terms(layer: Monolayer) -> list[Term]:

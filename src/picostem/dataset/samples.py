@@ -37,6 +37,8 @@ SHARED = 16  # samples of one microscope among them
 ROTATIONS = 8  # orientations of the lattice in the pixels
 ECLIPSED = 0.25  # Å; all layers nearer than this to each other look like one
 MEMORY = 0.5  # of a row's displacement on the one before
+TWINS = 0.2  # of the fits of a microscope, take defocus and astigmatism for their opposites
+FIT_ERROR = (0.02, 0.3)  # of fitted parameters, over the standard deviations of their prior
 DIRT = (2.0, 12.0)  # Å over which dirt varies
 AMORPHOUS = (0.6, 2.5)  # Å over which an amorphous film varies
 GRAIN = (0.05, 0.5)  # contrast of an amorphous film, rms over its mean
@@ -124,7 +126,7 @@ def _batch(plan: Plan, bank: Bank, window: Window, rng: np.random.Generator, cou
     occupancy = missing_atoms((bank.layers, bank.atoms), amount["vacancies"], cells, rng)
     occupancy[kinds == Kind.ONE_LAYER, 1:] = 0
     seen = _seen(bank, index, slips, occupancy, amount["partial_layer"] > 0)
-    factors = bank.factors[index, rng.integers(bank.factors.shape[1], size=count)]
+    factors = _fitted(bank, index, rng)
     if plan.step_A is None:
         which = rng.integers(len(bank.orientations), size=count)
         lower, _ = bank.orientations.apply(bank.hk, seen.lower, slips, which)
@@ -145,6 +147,15 @@ def _batch(plan: Plan, bank: Bank, window: Window, rng: np.random.Generator, cou
         conditions=bank.conditions[index],
         outlier=kinds != Kind.STACK,
     )
+
+
+def _fitted(bank: Bank, index: IntArray, rng: np.random.Generator) -> SingleComplex:
+    """Layer factors as fits of the microscope would have them, (k, layers, n): each off by a share of the prior."""
+    likely = bank.factors[index, (rng.random(len(index)) < TWINS).astype(np.int64)]
+    least, most = np.log(FIT_ERROR)
+    share = np.exp(rng.uniform(least, most, len(index)))
+    off = share[:, None] * rng.standard_normal((len(index), likely.shape[1] - 1))
+    return np.asarray(likely[:, 0] + np.einsum("kp,kpln->kln", off.astype(np.float32), likely[:, 1:]))
 
 
 def _amounts(corruptions: Corruptions, count: int, rng: np.random.Generator) -> dict[str, FloatArray]:
