@@ -105,7 +105,7 @@ def test_another_training_in_the_same_folder(done: Learned, other: Recipe) -> No
 
 @pytest.mark.parametrize(("changes", "layers"), [({"layers": 3}, 3), ({"antiparallel": True}, 2)])
 def test_other_stacks(tmp_path: Path, changes: dict[str, object], layers: int) -> None:
-    card = learned(tiny(**changes), tmp_path)
+    card = learned(tiny(settings=replace(TINY, steps=90), **changes), tmp_path)
     assert (card.layers, card.antiparallel) == (layers, "antiparallel" in changes)
     assert card.torus.interfaces == layers - 1
 
