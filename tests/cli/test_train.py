@@ -19,7 +19,7 @@ pytest.importorskip("onnx")
 from picostem.infer.patch_settings import PRESETS
 from tests.infer.made_recipe import TINY
 
-COMMAND = ("train", "stacking", "--steps", "30", "--microscopes", "1", *OPTICS, "--device", "cpu")
+COMMAND = ("train", "stacking", "--steps", "120", "--microscopes", "1", *OPTICS, "--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def test_from_a_material_to_a_result(picostem: Run, simulated: tuple[Path, dict[
     assert ended.out.startswith("trained/net: ReS2, 2 layers, windows of 2 nm\n  as trained: error ")
     assert "perfect crystals: error" in ended.out
     card = json.loads(Path("trained/net/net.json").read_text("utf-8"))
-    assert (card["name"], card["training"]["licence"], card["training"]["settings"]["steps"]) == ("trained", "CC0", 30)
+    assert (card["name"], card["training"]["licence"], card["training"]["settings"]["steps"]) == ("trained", "CC0", 120)
     assert Path("trained/training.png").read_bytes().startswith(b"\x89PNG")
     ended = picostem("resolve", simulated[0], *RES2, "--engine", "hybrid", "--net", "trained/net", "--out", "found")
     assert ended.code == 0, ended.err
