@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from picostem.bench.case import load_cases
-from picostem.bench.patches import PatchScore, measure, tables, totals, true_label
+from picostem.bench.patches import PatchScore, as_dict, measure, tables, totals, true_label
 from picostem.dataset.patch_plan import PatchPlan
 from picostem.errors import DataError
 from picostem.infer.patch_card import PatchCard
@@ -83,7 +84,12 @@ def test_sums_and_table() -> None:
     few = PatchScore("few", np.full(1, 2.0), np.full(1, 0.5), 20.0)
     found = totals([many, few], TWIST)
     assert (found["mean_error_deg"], found["within_1_deg"], found["sure"]) == (1.0, 0.5, 0.5)
-    assert tables([many, few], TWIST)[0].rows[1] == ("few", "20.000", "1", "2.000", "2.000", "0 %")
+    images, together = tables([many, few], TWIST)
+    assert images.rows[1] == ("few", "20.000", "1", "2.000", "2.000", "0 %")
+    assert ("mean error deg", "1.000") in together.rows
+    document = json.loads(json.dumps(as_dict([many, few], TWIST), allow_nan=False))
+    assert document["images"][1] == {"name": "few", "true_deg": 20.0, "error": [2.0], "sure": [0.5]}
+    assert document["totals"]["mean_error_deg"] == 1.0
 
 
 def test_nothing_to_measure(folder: Path) -> None:
