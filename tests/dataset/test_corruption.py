@@ -11,6 +11,7 @@ from picostem.dataset.corruption import (
     gaussian,
     hole,
     missing_atoms,
+    otherwise,
     partial_layer,
     poisson,
     scan_jitter,
@@ -39,6 +40,13 @@ class TestMissingAtoms:
         found = missing_atoms((2, 3), np.array([0.0, 1.0, 0.5]), 1000, rng())
         assert np.all(found[0] == 1) and np.all(found[1] == 0)
         assert np.all(np.abs(found[2] - 0.5) < 0.08)  # five standard deviations of 1000 cells
+
+
+def test_amplitudes_are_otherwise_by_their_share() -> None:
+    off = otherwise((2, 20_000), np.array([0.0, 0.1]), np.random.default_rng(0)) - 1
+    assert not off[0].any()
+    assert np.sqrt(np.mean(np.abs(off[1]) ** 2)) == pytest.approx(0.1, rel=0.02)
+    assert abs(off[1].mean()) < 0.003 and off[1].real.std() == pytest.approx(off[1].imag.std(), rel=0.03)
 
 
 def test_blur_is_a_gaussian_s() -> None:

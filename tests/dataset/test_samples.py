@@ -112,6 +112,7 @@ def test_noise_of_rendered_windows_is_that_of_the_others() -> None:
         ("absorption", (1.0, 0.5)),
         ("jitter", (1.0, 0.3)),
         ("blur", (1.0, 0.3)),
+        ("model", (1.0, 0.3)),
     ],
 )
 def test_every_corruption_changes_harmonics_and_no_label(name: str, amount: tuple[float, float]) -> None:

@@ -41,6 +41,15 @@ def blur(amplitudes: SingleComplex, g: FloatArray, variance: FloatArray) -> Sing
     return np.asarray(amplitudes * damping.astype(np.float32))
 
 
+def otherwise(shape: tuple[int, int], rms: FloatArray, rng: np.random.Generator) -> SingleComplex:
+    """Factors on amplitudes, (k, n), that the simulation gets wrong, each by its own complex Gaussian share.
+
+    rms: of those shares, shape (k,).
+    """
+    shares = rng.standard_normal((*shape, 2), dtype=np.float32) @ np.array([1, 1j], dtype=np.complex64)
+    return np.asarray(1 + shares * (rms / math.sqrt(2)).astype(np.float32)[:, None])
+
+
 def scan_jitter(side: int, rms: FloatArray, memory: float, rng: np.random.Generator) -> Single:
     """Where the beam lands in each row, off its place, for `Window.render`, shape (k, side, 2), pixels.
 

@@ -29,6 +29,8 @@ class Corruptions:
         jitter: rms displacement of rows, each way, Å.
         blur: variance, Å², beyond that of the microscope.
         read_noise: standard deviation over that of the electrons' counting.
+        model: rms error of each harmonic over its size, for what microscopes and specimens do and the simulation does
+            not; that of noise-free multislice images of bilayers is 0.02 to 0.09.
 
     Raises:
         UsageError: shares outside 0 to 1, or amounts below 0 or above what they can be.
@@ -42,6 +44,7 @@ class Corruptions:
     jitter: Amount = (0.1, 0.15)
     blur: Amount = (0.1, 0.1)
     read_noise: Amount = (0.2, 1.0)
+    model: Amount = (0.7, 0.08)
 
     def __post_init__(self) -> None:
         bounded = ("vacancies", "hole", "partial_layer", "absorption")

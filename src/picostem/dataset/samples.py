@@ -14,6 +14,7 @@ from picostem.dataset.corruption import (
     gaussian,
     hole,
     missing_atoms,
+    otherwise,
     partial_layer,
     poisson,
     scan_jitter,
@@ -135,6 +136,7 @@ def _batch(plan: Plan, bank: Bank, window: Window, rng: np.random.Generator, cou
         seen = replace(seen, whole=whole, lower=lower)
     seen = replace(seen, whole=substituted(seen.whole, kinds, other, rng))
     placed = blur(waves(bank.hk, rng.random((count, 2))), bank.hk @ bank.reciprocal, amount["blur"])
+    placed *= otherwise(seen.whole.shape, amount["model"], rng)
     seen = replace(seen, whole=seen.whole * placed, lower=seen.lower * placed)
     least, most = np.log(plan.dose)
     electrons = np.exp(rng.uniform(least, most, count)) * window.sampling**2
