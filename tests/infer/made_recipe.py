@@ -15,7 +15,7 @@ from picostem.infer.training_settings import TrainingSettings
 
 BEAM = (300.0, 21.3, (39.0, 200.0))
 TINY = TrainingSettings(
-    steps=30,
+    steps=60,
     batch=64,
     learning_rate=4e-3,
     warm_up=5,
