@@ -1,10 +1,11 @@
 """Make a larger set of multislice images for `picostem bench stack`: random materials, slips, aberrations, doses.
 
-    python benchmarks/multislice_set.py FOLDER [--count 42] [--seed 20261121]
+    python benchmarks/multislice_set.py FOLDER [--count 42] [--layers 2] [--seed 20261121]
 
-Each image is a bilayer of 4 nm, computed by multislice with frozen phonons (the extra "sim") and recorded with a
-random dose, read noise, scan jitter and drift; its truth lies beside it. Images that exist are kept, so that the script
-can be stopped and started again; image number i depends on the seed and i alone. About 30 s each on one core.
+Each image is a bilayer, or with `--layers 3` a trilayer of ReS2, of 4 nm, computed by multislice with frozen phonons
+(the extra "sim") and recorded with a random dose, read noise, scan jitter and drift; its truth lies beside it. Images
+that exist are kept, so that the script can be stopped and started again; image number i depends on the seed and i
+alone. About 30 s each on one core.
 """
 
 from __future__ import annotations
@@ -36,19 +37,20 @@ CASES = (
 )
 
 
-def make(folder: Path, index: int, seed: int) -> None:
+def make(folder: Path, index: int, layers: int, seed: int) -> None:
     """Simulate and write image number `index`."""
     rng = np.random.default_rng([seed, index])
     shares = np.array([case[1] for case in CASES])
-    material, _, voltage, semiangle, detector, dose = CASES[rng.choice(len(CASES), p=shares / shares.sum())]
+    chosen = 0 if layers == 3 else rng.choice(len(CASES), p=shares / shares.sum())
+    material, _, voltage, semiangle, detector, dose = CASES[chosen]
     name = f"{index:03d}_{material.replace(chr(39), 'p')}"
     if (folder / f"{name}.json").exists():
         return
     monolayer = load_monolayer(material)
     equivalence = SlipEquivalence(monolayer)
     while True:
-        slip = rng.random(2) @ monolayer.cell
-        if equivalence.distance(slip, np.zeros(2)) > LEAST_SLIP:
+        slips = rng.random((layers - 1, 2)) @ monolayer.cell
+        if equivalence.distance(slips, np.zeros(2)).min() > LEAST_SLIP:
             break
     microscope = Microscope.from_lab_units(
         voltage_kV=voltage,
@@ -74,7 +76,7 @@ def make(folder: Path, index: int, seed: int) -> None:
     pixel_size = rng.uniform(0.10, 0.16)
     side = round(FIELD / pixel_size)
     image, truth = simulate_stack(
-        Stack.bilayer(monolayer, slip),
+        Stack.of([monolayer] * layers, slips=slips),
         microscope,
         settings,
         (side, side),
@@ -88,7 +90,7 @@ def make(folder: Path, index: int, seed: int) -> None:
         name=name,
     )
     write_simulation(folder, name, image, truth)
-    print(f"{name}: slip {slip.round(3)} Å, dose {settings.dose:.0f} e/Å²", flush=True)
+    print(f"{name}: slips {slips.round(3).tolist()} Å, dose {settings.dose:.0f} e/Å²", flush=True)
 
 
 def drift(rng: np.random.Generator) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -102,10 +104,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=42)
+    parser.add_argument("--layers", type=int, choices=(2, 3), default=2)
     parser.add_argument("--seed", type=int, default=20261121)
     arguments = parser.parse_args()
     for index in range(arguments.count):
-        make(arguments.folder, index, arguments.seed)
+        make(arguments.folder, index, arguments.layers, arguments.seed)
 
 
 if __name__ == "__main__":
