@@ -13,7 +13,7 @@ pytest.importorskip("safetensors")
 from picostem.errors import DataError, FileError, UsageError  # noqa: E402
 from picostem.infer import predict  # noqa: E402
 from picostem.infer.calibrate import Calibration  # noqa: E402
-from picostem.infer.export import export_net, load_network, onnx_of, save_network  # noqa: E402
+from picostem.infer.export import export_net, halved, load_network, onnx_of, save_network  # noqa: E402
 from picostem.infer.folder import NETWORK, write_folder  # noqa: E402
 from picostem.infer.mixture import Outputs  # noqa: E402
 from picostem.infer.network import NetworkConfig, Perceptron  # noqa: E402
@@ -41,6 +41,18 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Perceptron, Path
     folder = tmp_path_factory.mktemp("nets") / "made"
     export_net(network, card(calibration=Calibration(2.25, 0.5, 700)), folder)
     return network, folder
+
+
+def test_a_halved_file_says_nearly_the_same(exported: tuple[Perceptron, Path], tmp_path: Path) -> None:
+    content = (exported[1] / "network.onnx").read_bytes()
+    write_folder(tmp_path / "net", card(), halved(content))
+    assert (tmp_path / "net" / "network.onnx").stat().st_size < 0.7 * len(content)  # a small network: its graph counts
+    read = features(TWO, draw(np.random.default_rng(5), 40, 2))
+    (slips, halves) = (
+        StackingNet.load(folder, threads=1).session.run(["means"], {"features": read})[0]
+        for folder in (exported[1], tmp_path / "net")
+    )
+    assert 0 < np.abs(slips - halves).max() < 0.05 * np.ptp(slips)  # 1/2048 of each weight, added up over three layers
 
 
 def ask(folder: Path, count: int = 30, layers: int = 2) -> tuple[Any, Any]:
