@@ -77,6 +77,26 @@ def choice(
     _deliver(report.as_dict(), report.tables(), json, markdown)
 
 
+@app.command("engines")
+def engines(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Any images of one material's layers.")],
+    material: Annotated[str, typer.Option("--material", "-m", metavar="NAME", help="Of the layers.")],
+    net: Net = None,
+    window: Annotated[float, typer.Option(metavar="nm", help="Side of the map's windows.")] = 2.0,
+    json: Json = None,
+    markdown: Markdown = False,
+) -> None:
+    """Resolve images with fit, network and hybrid, side by side: how far apart their answers are."""
+    from picostem.bench import engines as bench
+    from picostem.cli.watch import watch
+    from picostem.resolve.settings import Settings
+
+    with watch() as progress:
+        answers = bench.measure(images, Settings(material, window_nm=window), net, progress.begin)
+        progress.pause()
+    _deliver(bench.as_dict(answers), bench.tables(answers), json, markdown)
+
+
 @app.command("curves")
 def curves(
     folder: NoiseFree,
