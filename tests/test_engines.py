@@ -26,6 +26,7 @@ from picostem.simulate import AcquisitionSettings, simulate_stack
 from picostem.structure import SlipEquivalence, Stack
 
 from .infer.made_recipe import TINY, learned, tiny
+from .infer.made_twists import numbers, written
 from .resolve.made import KNOWN, MICROSCOPE, MOS2, RES2
 
 SLIP = (0.9, 0.7)
@@ -159,11 +160,14 @@ class TestShipped:
         self, net: Path, told: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         shutil.copytree(net, tmp_path / "MoS2")
+        written(tmp_path / "MoS2-twist", numbers(14.0, 0.1))
         monkeypatch.setattr("picostem.infer.folder.SHIPPED", tmp_path)
         monkeypatch.setattr(engine, "SHIPPED", tmp_path)
         assert asked("net", None).quality == told.quality
         assert asked("net", Path("MoS2")).quality == told.quality
-        with pytest.raises(UsageError, match=r"no network for ReS2 .*\(there are: MoS2\).*picostem train stacking"):
+        with pytest.raises(
+            UsageError, match=r"no network for ReS2 .*\(there are: MoS2, MoS2-twist\).*picostem train stacking"
+        ):
             engine.nets_for(RES2)
 
     def test_there_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +191,7 @@ class TestRefused:
             engine.nets_for(replace(MOS2, cell=1.1 * MOS2.cell), str(net))
 
     def test_two_materials(self, net: Path) -> None:
-        with pytest.raises(UsageError, match="layers of one material on one lattice"):
+        with pytest.raises(UsageError, match="networks know layers of one material; leave --engine out"):
             resolve(bilayer(), "MoS2/WSe2", engine="hybrid", net=str(net), **KNOWN)
 
     def test_another_stack(self, net: Path) -> None:
@@ -197,6 +201,13 @@ class TestRefused:
             match=r"shows 2 antiparallel layers of MoS2, .* tiny \(2 parallel layers\); .*--task antiparallel",
         ):
             engine.Engine.choose((net,), setting, alone=True)
+
+    def test_a_network_for_twists(self, tmp_path: Path) -> None:
+        twists = written(tmp_path / "net", numbers(14.0, 0.1))
+        with pytest.raises(
+            DataError, match=r"shows 2 parallel layers of MoS2, .* made \(2 twisted layers\);.*--task slip"
+        ):
+            asked("net", twists)
 
     def test_pixels_too_large(self, net: Path) -> None:
         with pytest.raises(DataError, match=r"pixels of 0\.4\d* Å do not show \d+ of the \d+ reflections"):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from picostem.errors import UsageError
+from picostem.errors import DataError, UsageError
 from picostem.files import check_image, from_array, read_image
 from picostem.image import Image
 from picostem.resolve.aligned import interfaces, layers, moved, other_orders, reaching_zero
@@ -61,6 +61,7 @@ from picostem.resolve.twist_result import (
     twist_microscope,
     twist_slip_map,
 )
+from picostem.resolve.twist_told import ToldTwists, told_interface, with_told
 from picostem.resolve.twisted import Twisted, aligned_cost, find_twisted, turned_about, with_third_layer
 from picostem.resolve.window import window_starts
 from picostem.structure.lattice import shortest
@@ -69,6 +70,7 @@ from picostem.structure.monolayer import Monolayer
 from picostem.version import VERSION
 
 FloatArray = NDArray[np.float64]
+UNKNOWN = "The network does not know what any window shows: try --engine fit or hybrid."
 Stage = Callable[[str, int, int], None]
 
 
@@ -168,19 +170,39 @@ def _nets(settings: Settings, materials: tuple[Monolayer, ...]) -> tuple[Path, .
 
     if len(materials) > 1:
         raise UsageError(
-            f"--engine {settings.engine} with --material {settings.material}: networks know layers of one material "
-            f"on one lattice; leave --engine out"
+            f"--engine {settings.engine} with --material {settings.material}: networks know layers of one material; "
+            f"leave --engine out"
         )
     return nets_for(materials[0], settings.net)
 
 
 def _proposer(task: _Task, setting: Setting) -> Proposer | None:
-    """The network for the stack that was found, if one is to be asked."""
+    """The network for the layers on one lattice that were found, if one is to be asked."""
     if task.settings.engine == "fit":
         return None
     from picostem.infer.engine import Engine
 
     return Engine.choose(task.nets, setting, alone=task.settings.engine == "net")
+
+
+def _told_twists(
+    task: _Task, found: Twisted, centres: FloatArray, window: float
+) -> tuple[ToldTwists | None, tuple[str, ...]]:
+    """What a network says of the windows of twisted layers, Å, if there is one to be asked; and notes for the user."""
+    if task.settings.engine == "fit":
+        return None, ()
+    from picostem.infer.twists import TwistEngine
+
+    engine = TwistEngine.choose(task.nets, found, named=task.settings.net is not None)
+    if engine is None:
+        return None, ()
+    image = task.image.with_pixel_size(found.best.fitted_lattices[0].pixel_size, "lattice")
+    told = engine(image, centres, window, found.best.twist)
+    card = engine.net.card
+    small = (
+        f"net {card.name!r} reads patches of {card.extent_A:.0f} Å, which no window lies amid: the twist is the fit's"
+    )
+    return told, () if told else (small,)
 
 
 def _resolve_square(task: _Task) -> Result:
@@ -233,6 +255,12 @@ def _twist(task: _Task, found: Twisted, rivals: tuple[Alternative, ...]) -> Resu
     window, stride = (max(1, round(length / scale)) for length in (task.settings.window, task.settings.stride))
     window = min(window, *task.shape)
     windows = map_twist(found.whole, task.shape, found.best, window, stride, task.report)
+    told, notes = _told_twists(task, found, windows[0].centres * scale, window * scale)
+    alone = task.settings.engine == "net"
+    if told is not None:
+        if alone and not told.trusted.any():
+            return task.unresolved(UNKNOWN)
+        windows = (with_told(windows[0], told, alone),)
     task.clock.lap("map", then="simulated image")
     fine = windows
     if stride > 0.6 * window:
@@ -242,18 +270,27 @@ def _twist(task: _Task, found: Twisted, rivals: tuple[Alternative, ...]) -> Resu
         twist_slip_map(found, one, lower, task.shape, window * scale, task.settings.stride)
         for lower, one in enumerate(windows)
     )
+    answer = twist_interfaces(found, maps)
+    if told is not None:
+        answer = (told_interface(answer[0], maps[0], told.side, alone),)
+    image = task.with_pixel_size(scale)
     task.clock.lap("simulated image")
     return Result(
         "twist",
         None,
-        task.with_pixel_size(scale),
+        replace(image, notes=(*image.notes, *notes)),
         task.settings,
         VERSION,
         pixel_size_lattice=scale,
         layers=twist_layers(found),
-        interfaces=twist_interfaces(found, maps),
+        interfaces=answer,
         microscope=twist_microscope(found),
-        quality=Quality("fit", found.best.fit.chi2_reduced, found.explained, (*twist_alternatives(found), *rivals)),
+        quality=Quality(
+            "fit" if told is None else task.settings.engine,
+            found.best.fit.chi2_reduced,
+            found.explained,
+            (*twist_alternatives(found), *rivals),
+        ),
         maps=maps,
         simulated=simulated,
     )
@@ -315,15 +352,17 @@ def _monolayer(task: _Task, setting: Setting, judgement: Judgement) -> Result:
 
 
 def _slip(task: _Task, setting: Setting, rivals: tuple[Alternative, ...]) -> Result:
-    mapping = Mapping(task.data, setting, task.settings, task.report, _proposer(task, setting))
+    mapping, refused = _mapping(task, setting)
     task.clock.lap("map", then="slip and boundaries")
-    if mapping.doubted():
-        return task.unresolved("The network does not know what any window shows: try --engine fit or hybrid.")
     told = mapping.told()
     common = told_slip(setting, mapping.main()) if told else common_slip(task.data, setting, mapping.main_slip())
     twisted = _rather_twisted(task, setting, common)
     if twisted is not None:
         return _twist(task, *twisted)
+    if isinstance(refused, DataError):
+        raise refused
+    if refused is not None:
+        return task.unresolved(refused)
     slips = shortest(common.slip, setting.model.stackings.cell)
     answer = interfaces(common, slips, setting)
     maps = mapping.finish(slips, task.report)
@@ -346,6 +385,27 @@ def _slip(task: _Task, setting: Setting, rivals: tuple[Alternative, ...]) -> Res
         maps=tuple(moved(one, i.slip - slip) for one, i, slip in zip(maps, answer, slips, strict=True)),
         simulated=simulated,
     )
+
+
+def _mapping(task: _Task, setting: Setting) -> tuple[Mapping, DataError | str | None]:
+    """The windows of layers on one lattice; and why no network can be asked about them, or that it knows none.
+
+    Then the windows are the fit's: that the layers are twisted may be why, and what another network is for.
+    """
+
+    def mapped(proposer: Proposer | None) -> Mapping:
+        return Mapping(task.data, setting, task.settings, task.report, proposer)
+
+    try:
+        proposer = _proposer(task, setting)
+    except DataError as error:
+        from picostem.infer.folder import is_patch_net
+
+        if not any(is_patch_net(folder) for folder in task.nets):
+            raise
+        return mapped(None), error
+    mapping = mapped(proposer)
+    return (mapped(None), UNKNOWN) if mapping.doubted() else (mapping, None)
 
 
 def _rather_twisted(

@@ -18,6 +18,7 @@ from picostem.resolve.locate import locate
 from picostem.resolve.twist_map import (
     TwistWindows,
     curvature_error,
+    fitted_status,
     local_strain,
     map_twist,
     registry_at_centre,
@@ -76,7 +77,9 @@ def made_by_hand(grid: tuple[int, int], **changes: Any) -> TwistWindows:
         "placements": (),
         "typical": 1.0,
     }
-    return TwistWindows(**{**values, **changes})
+    values |= changes
+    status = fitted_status(values["twist_sigma"], values["chi2"], values["scale"])
+    return TwistWindows(**{"status": status, "engine": np.full(n, "fit"), **values})
 
 
 class TestCurvature:

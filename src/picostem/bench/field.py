@@ -51,7 +51,7 @@ def score(result: Result, case: Case) -> FieldAnswer | None:
     if result.map is None or len(case.monolayers) != 2:
         return None
     chosen = ~result.map.fine
-    ok = chosen & (result.map.status == "ok")
+    ok = chosen & (result.map.status == "ok") & np.isfinite(result.map.slip).all(axis=1)
     if not ok.any():
         return None
     lower, upper = case.monolayers

@@ -16,8 +16,8 @@ from picostem.bench.table import Table, number, percent
 from picostem.errors import DataError, ImageError
 from picostem.image import Image
 from picostem.infer.patch_labels import Labels
-from picostem.infer.patch_learn import SURE, summary
-from picostem.infer.patch_predict import PatchNet
+from picostem.infer.patch_learn import summary
+from picostem.infer.patch_predict import SURE, PatchNet
 from picostem.physics import DEGREE
 from picostem.structure import load_monolayer
 

@@ -53,13 +53,15 @@ def resolve(
     engine: Annotated[
         Literal["fit", "net", "hybrid"],
         typer.Option(
-            help="What finds slips of layers on one lattice: the fit of a model, a trained network, or both: the fit "
-            "from where the network says, the network where the model does not hold."
+            help="What finds the slips or the twists of windows: the fit of a model, a trained network, or both: the "
+            "fit, and the network where the model does not hold."
         ),
     ] = "fit",
     net: Annotated[
         str | None,
-        typer.Option(metavar="NET", help="Network: folder or name; default: the one that comes with picostem."),
+        typer.Option(
+            metavar="NET", help="Network: folder or name; default: the one that comes with picostem for what is shown."
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Data set of a file that holds several, by name or number.")

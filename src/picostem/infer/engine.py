@@ -1,4 +1,4 @@
-"""A network asked for the slips of an image's windows: which network, and the windows in the form that it reads."""
+"""Which networks may be asked about an image; and one asked for its windows' slips, in the form that it reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from picostem.errors import DataError, UsageError
 from picostem.infer.card import NetCard
-from picostem.infer.folder import SHIPPED, net_folder, read_card, shipped_nets
+from picostem.infer.folder import (
+    CARD,
+    PATCH_CARD,
+    SHIPPED,
+    is_patch_net,
+    net_folder,
+    read_card,
+    read_patch_card,
+    shipped_nets,
+)
+from picostem.infer.patch_card import PatchCard
 from picostem.infer.predict import StackingNet
 from picostem.physics import KV, MRAD
 from picostem.resolve.evidence import HARMONIC_LIMIT, Evidence
@@ -35,36 +45,58 @@ KINDS = {(2, False): "slip", (2, True): "antiparallel", (3, False): "trilayer"}
 
 
 def nets_for(material: Monolayer, name: str | None = None) -> tuple[Path, ...]:
-    """Folders of the networks that may be asked about stacks of a material.
+    """Folders of the networks that may be asked about stacks of a material: on one lattice, or twisted.
 
     Args:
         material: the layers'.
         name: of the only network that may be asked, or its folder; None for all that come with the package.
 
     Raises:
-        UsageError: there is none, or it is for another material.
+        UsageError: there is none, it is for another material, or one for patches that tells no density of twists.
         DataError: its folder is damaged.
     """
     if name is not None:
-        folder = net_folder(name)
-        card = read_card(folder)
+        folder = net_folder(name, CARD, PATCH_CARD)
+        card = _card(folder)
         if not _is_for(card, material):
             raise UsageError(f"--net {name} is for {card.material}, not for {material.name}: {_make(material, 'slip')}")
+        if not _answers(card):
+            raise UsageError(
+                f"--net {name} reads patches and tells no density of twists, so that `resolve` cannot ask it: "
+                f"{_make(material, 'twist')}"
+            )
         return (folder,)
-    found = tuple(SHIPPED / one for one in shipped_nets() if _is_for(read_card(SHIPPED / one), material))
+    names = shipped_nets(CARD, PATCH_CARD)
+    cards = {SHIPPED / one: _card(SHIPPED / one) for one in names}
+    found = tuple(folder for folder, card in cards.items() if _is_for(card, material) and _answers(card))
     if not found:
-        known = ", ".join(shipped_nets()) or "none"
+        known = ", ".join(names) or "none"
         raise UsageError(
             f"no network for {material.name} comes with picostem (there are: {known}): {_make(material, 'slip')}"
         )
     return found
 
 
-def _is_for(card: NetCard, material: Monolayer) -> bool:
-    cell = np.array(card.cell)
-    return card.material == material.name and bool(
-        np.abs(cell - material.cell).max() < SAME_CELL * np.linalg.norm(cell, axis=1).max()
-    )
+def _card(folder: Path) -> NetCard | PatchCard:
+    return read_patch_card(folder) if is_patch_net(folder) else read_card(folder)
+
+
+def _answers(card: NetCard | PatchCard) -> bool:
+    """Whether windows of an image can be asked about, and errors told."""
+    return isinstance(card, NetCard) or (card.form == "density" and card.any_orientation)
+
+
+def _is_for(card: NetCard | PatchCard, material: Monolayer) -> bool:
+    """Whether the material is the card's, by its name and, where the card says it, its cell."""
+    if card.material != material.name:
+        return False
+    if isinstance(card, NetCard):
+        cell = np.array(card.cell)
+    elif card.polar:
+        cell = np.linalg.inv(np.array(card.polar["reciprocal"])).T
+    else:
+        return True
+    return bool(np.abs(cell - material.cell).max() < SAME_CELL * np.linalg.norm(cell, axis=1).max())
 
 
 def _make(material: Monolayer, task: str) -> str:
@@ -102,10 +134,10 @@ class Engine:
         """
         layers = setting.model.layers
         stack = (len(layers), any(layer is not layers[0] for layer in layers))
-        cards = {folder: read_card(folder) for folder in folders}
-        fitting = [folder for folder, card in cards.items() if (card.layers, card.antiparallel) == stack]
+        cards = {folder: _card(folder) for folder in folders}
+        fitting = [folder for folder, card in cards.items() if _stack(card) == stack]
         if not fitting:
-            have = ", ".join(f"{card.name} ({_said(card.layers, card.antiparallel)})" for card in cards.values())
+            have = ", ".join(f"{card.name} ({_said(*_stack(card))})" for card in cards.values())
             raise DataError(
                 f"the image shows {_said(*stack)} of {layers[0].name}, the networks are for others: {have}; "
                 f"{_make(layers[0], KINDS.get(stack, 'slip'))}"
@@ -145,8 +177,13 @@ class Engine:
         return Proposal(said.modes, said.weights, said.covariance, said.trusted)
 
 
-def _said(layers: int, antiparallel: bool) -> str:
-    return f"{layers} {'antiparallel' if antiparallel else 'parallel'} layers"
+def _stack(card: NetCard | PatchCard) -> tuple[int, bool | None]:
+    """How many layers a network is for, and whether they are antiparallel; None where they are twisted."""
+    return (card.layers, card.antiparallel) if isinstance(card, NetCard) else (2, None)
+
+
+def _said(layers: int, antiparallel: bool | None) -> str:
+    return f"{layers} {'twisted' if antiparallel is None else 'antiparallel' if antiparallel else 'parallel'} layers"
 
 
 def _places(hk: IntArray, setting: Setting) -> tuple[IntArray, NDArray[np.bool_]]:

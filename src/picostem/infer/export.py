@@ -108,7 +108,7 @@ def traced(network: nn.Module, example: torch.Tensor, reads: str, says: list[str
 
 
 def halved(content: bytes) -> bytes:
-    """An ONNX file with its matrices in half precision, in which they differ by 1/2048 at most; it computes as before."""
+    """An ONNX file with its matrices in half precision, off by 1/2048 of each number at most; it computes as before."""
     checkpoint.require("onnx")
     import onnx
     from onnx import numpy_helper

@@ -24,30 +24,39 @@ SHIPPED = Path(__file__).parent / "shipped"
 MAX_CARD_BYTES = 1_000_000
 
 
-def shipped_nets() -> tuple[str, ...]:
-    """Names of the networks that come with the package, sorted."""
-    return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{CARD}")))
+def shipped_nets(*cards: str) -> tuple[str, ...]:
+    """Names of the networks that come with the package and have one of some cards, CARD if none is given; sorted."""
+    return tuple(sorted(path.parent.name for card in cards or (CARD,) for path in SHIPPED.glob(f"*/{card}")))
 
 
-def net_folder(name_or_folder: str | Path) -> Path:
+def net_folder(name_or_folder: str | Path, *cards: str) -> Path:
     """The folder of a network: one that comes with the package, by name, or any other, by path.
 
     A shipped name goes before a folder of that name here; `./NAME` is always the folder.
+
+    Args:
+        cards: one of which the folder should have, CARD if none is given.
 
     Raises:
         UsageError: neither a shipped network nor a folder.
         DataError: a folder or file that is no net folder.
     """
-    text = str(name_or_folder)
-    if text in shipped_nets():
+    text, cards = str(name_or_folder), cards or (CARD,)
+    if text in shipped_nets(*cards):
         return SHIPPED / text
     folder = Path(text).expanduser()
-    if (folder / CARD).is_file():
+    if any((folder / card).is_file() for card in cards):
         return folder
     if folder.exists():
-        raise DataError(f"{text}: not the folder of a network: it has no {CARD}; give the one that training wrote")
-    known = ", ".join(shipped_nets()) or "none"
+        need = " or ".join(cards)
+        raise DataError(f"{text}: not the folder of a network: it has no {need}; give the one that training wrote")
+    known = ", ".join(shipped_nets(*cards)) or "none"
     raise UsageError(f"no network {text!r}: give the name of a shipped one ({known}) or its folder")
+
+
+def is_patch_net(folder: Path) -> bool:
+    """Whether the network of a net folder reads patches."""
+    return (folder / PATCH_CARD).is_file()
 
 
 def read_card(folder: Path) -> NetCard:
@@ -90,7 +99,7 @@ def _check_network(folder: Path, card: str, sha256: str) -> None:
         raise DataError(f"{folder}: {NETWORK} is not the file that {card} belongs to: copy the network again")
 
 
-Card = TypeVar("Card", NetCard, PatchCard)
+Card = TypeVar("Card", bound=NetCard | PatchCard)
 
 
 def write_folder(folder: Path, card: Card, network: bytes) -> Card:

@@ -23,7 +23,7 @@ from picostem.infer.patch_card import PatchCard
 from picostem.infer.patch_input import Read, standardised
 from picostem.infer.patch_labels import Labels
 from picostem.infer.patch_polar import Polar
-from picostem.infer.patch_predict import PatchNet
+from picostem.infer.patch_predict import SURE, PatchNet
 from picostem.infer.patch_settings import PatchSettings
 from picostem.infer.patch_train import train
 from picostem.physics import DEGREE
@@ -34,9 +34,6 @@ POOL = 4096
 
 JUDGED = 1024
 """Patches for each figure."""
-
-SURE = 0.9
-"""Probability within `patch_labels.NEAR_DEG` from which on a twist counts as one that the network is sure of."""
 
 Draw = Callable[[np.random.Generator, int], PatchSamples]
 

@@ -32,6 +32,9 @@ BoolArray = NDArray[np.bool_]
 Single = NDArray[np.float32]
 Progress = Callable[[int, int], object]
 
+SURE = 0.9
+"""How sure a network is, from 0 to 1, from which on its twist counts as one that it knows."""
+
 PIXELS = 2_000_000
 """Of the patches at once: a network of ResNet-50's width then takes some hundred MB."""
 
@@ -152,16 +155,28 @@ class PatchNet:
         parts = ("centres", "labels", "sure", "fine")
         return PatchMap(*(np.concatenate([getattr(first, name), getattr(second, name)]) for name in parts))
 
+    def numbers_at(self, image: Image, centres: FloatArray) -> Single:
+        """What the network itself says of patches around places of an image, Å, image frame, (k, 2).
+
+        For networks that patches may be turned any way for; errors as of `map`.
+        """
+        card = self.card
+        turn = card.orientation_deg * DEGREE
+        return self._numbers_over(Windows.of(image, card.side, card.pixel_A, turn, turn, False), centres, None)
+
     def _over(self, windows: Windows, centres: FloatArray, progress: Progress | None) -> tuple[FloatArray, FloatArray]:
-        """Labels of windows, and how sure they are; no more patches are made at once than are asked at once."""
+        """Labels of windows, and how sure they are."""
+        return self.labels.decoded(self._numbers_over(windows, centres, progress))
+
+    def _numbers_over(self, windows: Windows, centres: FloatArray, progress: Progress | None) -> Single:
+        """What the network says of windows; no more patches are made at once than are asked at once."""
         batch = max(1, PIXELS // self.card.side**2)
         parts = []
         for start in range(0, len(centres), batch):
-            parts.append(self.predict(windows.taken(centres[start : start + batch])))
+            parts.append(self.numbers(windows.taken(centres[start : start + batch])))
             if progress is not None:
                 progress(min(start + batch, len(centres)), len(centres))
-        labels, sure = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return labels, sure
+        return np.concatenate(parts)
 
     def _changes(self, labels: FloatArray, limit: float) -> BoolArray:
         """Which of the windows, (rows, columns, c), differ from one beside them by more than the limit."""

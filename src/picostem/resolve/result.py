@@ -188,7 +188,8 @@ class SlipMap:
         twist, twist_sigma: of each window, rad, shape (n,), or None for aligned layers.
         strain: of the upper layer relative to the lower one beyond the interface's own, from how the slip changes from
             window to window, symmetric, shape (n, 2, 2), or None.
-        engine: whose slip each window's is, "fit" or "net", shape (n,); None where all are the fit's.
+        engine: whose slip, or twist of twisted layers, each window's is, "fit" or "net", shape (n,); None where all are
+            the fit's. Where a network tells a twist and the fit does not hold, slip and covariance are NaN.
     """
 
     row: FloatArray

@@ -35,10 +35,11 @@ class Settings:
         layers: how many layers there are, or "auto" to let the image decide.
         scattering: "full", or "independent" for images that a linear model made, where no layer changes the beam that
             the next one meets.
-        engine: what finds the slips of windows of layers on one lattice: "fit" of the model, "net", a trained network,
-            or "hybrid", the fit from where a network says, and the network where the model does not describe a window.
+        engine: what finds the slips of windows of layers on one lattice, or the twists of two like layers: "fit" of the
+            model, "net", a trained network, or "hybrid", the fit, of slips from where a network says, and the network
+            where the model does not describe a window.
         net: a trained network, by its folder, or by its name if it comes with the package; None takes the one that
-            comes with the package for the stack.
+            comes with the package for what the image shows.
 
     Raises:
         UsageError: for numbers out of range, or options that contradict each other.

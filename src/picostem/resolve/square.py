@@ -34,7 +34,7 @@ def unsquared(result: Result, original: Image) -> Result:
     if result.image.data is original.data:
         return result
     down, across = (old / new for old, new in zip(original.data.shape, shape, strict=True))
-    result = replace(result, image=original)
+    result = replace(result, image=replace(original, notes=result.image.notes))
     maps = [replace(m, row=(m.row + 0.5) * down - 0.5, col=(m.col + 0.5) * across - 0.5) for m in result.maps]
     result = replace(result, maps=tuple(maps))
     if result.simulated is not None:

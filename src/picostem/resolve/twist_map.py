@@ -47,6 +47,7 @@ class TwistWindows:
         covariance: of the registry, Å², shape (n, 2, 2). chi2: over that of good windows. scale: of the model.
         placements: of the layers, about the windows' centres.
         typical: reduced chi² of good windows.
+        status: one of WindowStatus each, shape (n,). engine: whose twist it is, "fit" or "net", shape (n,).
     """
 
     centres: FloatArray
@@ -59,17 +60,19 @@ class TwistWindows:
     scale: FloatArray
     placements: tuple[Placement, ...]
     typical: float
+    status: NDArray[np.str_]
+    engine: NDArray[np.str_]
 
-    @property
-    def status(self) -> NDArray[np.str_]:
-        """One of WindowStatus for each window."""
-        scale = self.scale / np.median(self.scale)
-        status = np.full(len(scale), "ok", dtype="<U10")
-        status[self.twist_sigma > UNRESOLVED] = "unresolved"
-        status[self.chi2 > UNTRUSTED] = "untrusted"
-        status[scale < EDGE] = "edge"
-        status[scale < VACUUM] = "vacuum"
-        return status
+
+def fitted_status(twist_sigma: FloatArray, chi2: FloatArray, scale: FloatArray) -> NDArray[np.str_]:
+    """One of WindowStatus for each window that was fitted; arguments as in `TwistWindows`."""
+    scale = scale / np.median(scale)
+    status = np.full(len(scale), "ok", dtype="<U10")
+    status[twist_sigma > UNRESOLVED] = "unresolved"
+    status[chi2 > UNTRUSTED] = "untrusted"
+    status[scale < EDGE] = "edge"
+    status[scale < VACUUM] = "vacuum"
+    return status
 
 
 def map_twist(
@@ -187,6 +190,8 @@ def _collected(job: _Job, fits: list[JointFit], grid: tuple[int, int], lower: in
     registries = [registry_at_centre(reading, fit, lower) for fit in fits]
     chi2 = np.array([fit.chi2_reduced for fit in fits])
     typical = float(np.quantile(chi2, 0.25))
+    twist_sigma = np.array([reading.twist_sigma_of(fit, *pair) for fit in fits])
+    scale = np.array([fit.placement.scale for fit in fits])
     place, lever = reading.fit.placement, _lever(reading, lower)
     gradient = -lever @ np.concatenate(place.reciprocals[list(reading.model.lattice_of)])
     expected = lever @ place.positions.ravel()
@@ -194,13 +199,15 @@ def _collected(job: _Job, fits: list[JointFit], grid: tuple[int, int], lower: in
         centres=job.centres,
         grid=grid,
         twist=np.array([reading.twist_of(fit, *pair) for fit in fits]),
-        twist_sigma=np.array([reading.twist_sigma_of(fit, *pair) for fit in fits]),
+        twist_sigma=twist_sigma,
         registry=_continuous(np.array([r for r, _ in registries]), job.centres, grid, gradient, expected),
         covariance=np.array([covariance for _, covariance in registries]),
         chi2=chi2 / typical,
-        scale=np.array([fit.placement.scale for fit in fits]),
+        scale=scale,
         placements=tuple(fit.placement for fit in fits),
         typical=typical,
+        status=fitted_status(twist_sigma, chi2 / typical, scale),
+        engine=np.full(len(fits), "fit"),
     )
 
 
@@ -237,7 +244,8 @@ def local_strain(windows: TwistWindows, cell: FloatArray, crystal_from_image: Fl
         symmetric tensors less their mean over the trusted windows, shape (n, 2, 2); NaN where neighbours are missing.
     """
     places = windows.centres @ crystal_from_image.T
-    slips, trusted = windows.registry @ cell, windows.status == "ok"
+    slips = windows.registry @ cell
+    trusted = (windows.status == "ok") & np.isfinite(slips).all(axis=1)
     found = np.full((len(places), 2, 2), np.nan)
     for i in np.nonzero(trusted)[0].tolist():
         near = [k for k in (*_neighbours(i, windows.grid), i) if trusted[k]]

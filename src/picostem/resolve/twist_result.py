@@ -174,7 +174,8 @@ def twist_slip_map(
     pair = best.model.lattice_of[lower], best.model.lattice_of[lower + 1]
     cell, scale = below.cell, best.fitted_lattices[0].pixel_size
     turned = pair[0] != pair[1]
-    sigma = np.hypot(windows.twist_sigma, _model_error(best, pair, window) if turned else 0.0)
+    model = _model_error(best, pair, window) if turned else 0.0
+    sigma = np.hypot(windows.twist_sigma, np.where(windows.engine == "fit", model, 0.0))
     slips = windows.registry @ cell
     covariance = calibrated(windows.covariance, best.model.parts[0].wavelength)
     covariance = covariance + np.eye(2) * curvature_error(windows, cell, window, stride) ** 2
@@ -196,6 +197,7 @@ def twist_slip_map(
         twist=windows.twist if turned else None,
         twist_sigma=sigma if turned else None,
         strain=local_strain(windows, cell, np.asarray(np.linalg.inv(below.image_from_crystal), dtype=np.float64)),
+        engine=windows.engine if (windows.engine != "fit").any() else None,
     )
 
 
@@ -209,11 +211,13 @@ def _domains(
         weight = 1 / sigma[members] ** 2 if turned else np.ones(len(members))
         # overlapping windows share their electrons: count each pixel once
         shared = min(overlap, len(members))
+        # where a network gave the twist, the registry may not be known
+        known = members[np.isfinite(slips[members]).all(axis=1)] if np.isfinite(slips[members]).any() else members
         found.append(
             Domain(
                 windows=members,
-                slip=slips[members].mean(axis=0),
-                slip_covariance=covariance[members].mean(axis=0) * shared / len(members),
+                slip=slips[known].mean(axis=0),
+                slip_covariance=covariance[known].mean(axis=0) * min(overlap, len(known)) / len(known),
                 centre=windows.centres[members].mean(axis=0) * scale,
                 share=len(members) / max(1, int(np.count_nonzero(labels >= 0))),
                 twist=float(np.sum(weight * windows.twist[members]) / weight.sum()) if turned else 0.0,
