@@ -76,7 +76,7 @@ def make(folder: Path, index: int, layers: int, seed: int) -> None:
     pixel_size = rng.uniform(0.10, 0.16)
     side = round(FIELD / pixel_size)
     image, truth = simulate_stack(
-        Stack.of([monolayer] * layers, slips=slips),
+        Stack.of([monolayer] * layers, slips=list(slips)),
         microscope,
         settings,
         (side, side),

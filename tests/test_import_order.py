@@ -19,7 +19,7 @@ RANKS = (
     {"errors", "version", "physics", "image", "checkpoint"},
     {"files", "structure"},
     {"simulate"},
-    {"style"},
+    {"style", "atoms"},
     {"resolve"},
     {"dataset"},
     {"infer"},

@@ -1,0 +1,54 @@
+"""How wide an atom's peak is, read off an image: at which width peaks stand out of its noise most clearly."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from picostem.atoms.locate import LOCAL, score_test
+from picostem.atoms.recording import measure_recording
+
+FloatArray = NDArray[np.float64]
+
+NARROWEST, WIDEST = 0.18, 1.0  # Å, standard deviations of peaks of atoms
+LEAST_PIXELS, LARGEST_SHARE = 0.8, 1 / 24  # pixels, and share of the image's side, where the pixel size is not known
+STEP = 1.25  # ratio of the widths that are tried
+BRIGHTEST = 0.995  # quantile of z: that of peaks, if their middles take 1/200 of the image
+CROP = 640  # pixels a side are enough
+ENOUGH = 1.6  # pixels, standard deviation at which an image is binned no further
+
+
+def peak_width(data: NDArray[np.floating], pixel_size: tuple[float, float] | None) -> tuple[float, float]:
+    """Standard deviations of peaks along rows and columns, pixels, good to a quarter or so.
+
+    A filter as wide as the peaks sees them best: of all widths that atoms can have, that is taken at which the
+    brightest places stand highest above the noise of their surroundings, grains of a support included.
+
+    Args:
+        data: shape (rows, columns). pixel_size: Å along rows and columns, or None if unknown.
+    """
+    step = np.ones(2) if pixel_size is None else np.asarray(pixel_size) / np.sqrt(np.prod(pixel_size))
+    low, high = LEAST_PIXELS, max(min(data.shape) * LARGEST_SHARE, 2 * LEAST_PIXELS)
+    if pixel_size is not None:
+        unit = float(np.sqrt(np.prod(pixel_size)))
+        low = max(NARROWEST / unit, low)
+        high = max(min(WIDEST / unit, min(data.shape) / 8), 1.01 * low)
+    widths = low * STEP ** np.arange(int(np.ceil(np.log(high / low) / np.log(STEP))) + 1)
+    contrast = [_contrast(data, width / step) for width in widths]
+    best = int(np.argmax(contrast))
+    return float(widths[best] / step[0]), float(widths[best] / step[1])
+
+
+def _contrast(data: NDArray[np.floating], sigma: FloatArray) -> float:
+    """How far the brightest places stand out of the noise under a filter of these standard deviations, pixels."""
+    factor = max(1, int(sigma.min() / ENOUGH))
+    side = [min(n, CROP * factor) // factor * factor for n in data.shape]
+    start = [(n - s) // 2 for n, s in zip(data.shape, side, strict=True)]
+    crop = data[start[0] : start[0] + side[0], start[1] : start[1] + side[1]].astype(np.float64)
+    crop = crop.reshape(side[0] // factor, factor, side[1] // factor, factor).sum(axis=(1, 3))
+    small = (float(sigma[0] / factor), float(sigma[1] / factor))
+    counts = measure_recording(crop, small).counts(crop)
+    level = np.maximum(ndimage.gaussian_filter(counts, np.asarray(small) * LOCAL, truncate=3), 1e-3 * counts.mean())
+    test = score_test(counts, level, level, small)
+    return float(np.quantile(test.z, BRIGHTEST)) / test.clutter
