@@ -85,7 +85,8 @@ def measure(
 def _answer(
     name: str, engine: Engine, result: Result, first: Result, equivalence: SlipEquivalence, seconds: float
 ) -> Answer:
-    found, other = (np.array([one.slip for one in each.interfaces]).reshape(-1, 2) for each in (result, first))
+    told, before = (each.interfaces if each.verdict == "slip" else () for each in (result, first))
+    found, other = (np.array([one.slip for one in each]).reshape(-1, 2) for each in (told, before))
     alike = len(found) and found.shape == other.shape
     return Answer(
         name,
@@ -93,7 +94,7 @@ def _answer(
         result.verdict,
         seconds,
         slips=tuple((float(x), float(y)) for x, y in found),
-        sigmas=tuple(one.slip_sigma for one in result.interfaces),
+        sigmas=tuple(one.slip_sigma for one in told),
         apart=float(equivalence.distance(found, other).max()) if alike else None,
         windows=int(np.sum(result.map.status == "ok")) if result.map else 0,
         apart_windows=_apart(result.maps, first.maps, equivalence),
