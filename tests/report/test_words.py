@@ -121,6 +121,17 @@ def test_headline_of_a_slip(slip_result: Result) -> None:
         assert fact in facts
 
 
+def test_headline_says_how_many_windows_are_a_network_s(slip_result: Result) -> None:
+    one = slip_result.maps[0]
+    told = np.where(np.arange(len(one)) < 20, "net", "fit")
+    answered = int(np.sum(one.status[:20] == "ok"))
+    assert (
+        f"{answered} of them by the network" in headline(replace(slip_result, maps=(replace(one, engine=told),))).facts
+    )
+    for none in (None, np.full(len(one), "fit")):
+        assert "network" not in " ".join(headline(replace(slip_result, maps=(replace(one, engine=none),))).facts)
+
+
 def test_headline_of_two_interfaces_numbers_them(slip_result: Result) -> None:
     first = slip_result.interfaces[0]
     second = replace(first, lower=2, upper=3, slip=-first.slip, slip_frac=-first.slip_frac)

@@ -129,8 +129,10 @@ def _facts(result: Result) -> tuple[str, ...]:
         facts.append(f"χ² {result.quality.chi2_reduced:.2f} per degree of freedom")
         facts.append(f"{100 * result.quality.explained:.1f} % of the Bragg power explained")
     if result.map is not None:
-        ok = int(np.count_nonzero(result.map.status == "ok"))
-        facts.append(f"{ok} of {len(result.map)} windows of {result.map.window / NM:.3g} nm")
+        ok = result.map.status == "ok"
+        facts.append(f"{np.count_nonzero(ok)} of {len(result.map)} windows of {result.map.window / NM:.3g} nm")
+        if result.map.engine is not None and (told := np.count_nonzero(ok & (result.map.engine == "net"))):
+            facts.append(f"{told} of them by the network")
     return tuple(facts)
 
 
