@@ -131,7 +131,7 @@ def learn(
         plan.window_A,
         torus,
         invariants,
-        limits=_limits(draw(plan, bank, np.random.default_rng((recipe.seed, 4)), JUDGED)),
+        limits=limits(draw(plan, bank, np.random.default_rng((recipe.seed, 4)), JUDGED)),
         training={"settings": recipe.settings.as_dict(), "seed": recipe.seed, "licence": licence, **data},
     )
     save_network(network, folder / WEIGHTS)
@@ -197,7 +197,7 @@ def _other(layer: Monolayer) -> tuple[Monolayer, ...]:
     return (wrong, wrong)
 
 
-def _limits(samples: Samples) -> tuple[tuple[float, ...], ...]:
+def limits(samples: Samples) -> tuple[tuple[float, ...], ...]:
     """Least and most of ln(noise / s) and of the conditions."""
     total = np.linalg.norm(samples.amplitudes, axis=1)
     share = np.log(samples.noise / np.maximum(total, samples.noise))
