@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picostem.bench import curves, engines
+from picostem.bench.curves_spoil import Cause
 from picostem.bench.table import Table, number, percent
 from picostem.infer.calibrate import calibrate
 from picostem.infer.card import NetCard
@@ -55,7 +56,7 @@ FIT_ERROR = 3.0  # Å, of the fitted defocus
 DOSE = (3e3, 1e5)  # e/Å²
 HELD = 0.2  # of the microscopes, for calibration
 ARMS = ("plain", "styled")
-STEPS: dict[curves.Cause, tuple[float, ...]] = {"none": (0.0,), "noise": (20.0, 10.0, 7.0), "hole": (0.25,)}
+STEPS: dict[Cause, tuple[float, ...]] = {"none": (0.0,), "noise": (20.0, 10.0, 7.0), "hole": (0.25,)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,7 @@ def pictures(count: int, style: Style, hk: NDArray[np.int64], folder: Path) -> d
             for arm in ARMS
             for field in fields(Windows)
         }
-        np.savez(kept, **joined)
+        np.savez(kept, allow_pickle=False, **joined)
     with np.load(kept) as file:
         return {arm: Windows(**{field.name: file[f"{arm}.{field.name}"] for field in fields(Windows)}) for arm in ARMS}
 
@@ -231,7 +232,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     layer = load_monolayer(MATERIAL)
-    hk = reflections(np.linalg.inv(layer.cell).T, HARMONIC_LIMIT)
+    hk = reflections(np.asarray(np.linalg.inv(layer.cell).T, dtype=np.float64), HARMONIC_LIMIT)
     windows = pictures(arguments.pictures, Style.load(arguments.style, threads=1), hk, arguments.folder)
     nets = {arm: network(arm, windows[arm], hk, arguments.steps, arguments.folder) for arm in ARMS}
     held = {arm: one.take(slice(round((1 - HELD) * len(one)), None)) for arm, one in windows.items()}

@@ -23,8 +23,9 @@ from typing import Any
 
 from picostem.infer.card import NetCard
 from picostem.infer.export import halved
-from picostem.infer.folder import NETWORK, SHIPPED, is_patch_net, read_card, read_patch_card, write_folder
+from picostem.infer.folder import SHIPPED, is_patch_net, read_card, read_patch_card, write_folder
 from picostem.infer.patch_card import PatchCard
+from picostem.net_folder import NETWORK
 
 LIMITS = """
 ## Limits

@@ -16,7 +16,7 @@ import picostem
 
 ROOT = Path(picostem.__file__).parent
 RANKS = (
-    {"errors", "version", "physics", "image", "checkpoint"},
+    {"errors", "version", "physics", "image", "checkpoint", "training", "onnx_file", "net_folder"},
     {"files", "structure"},
     {"simulate"},
     {"style", "atoms"},

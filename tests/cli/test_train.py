@@ -1,4 +1,4 @@
-"""`picostem train stacking`: from a material to a network, and `picostem resolve` with it."""
+"""`picostem train`: from a material or from scenes to a network, and `picostem resolve` with it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from ase.build import bulk
 
 from tests.cli.conftest import OPTICS, RES2, Run
 
@@ -16,6 +17,7 @@ pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 pytest.importorskip("onnx")
 
+from picostem.atoms.settings import AtomSettings
 from picostem.infer.patch_settings import PRESETS
 from tests.infer.made_recipe import TINY
 
@@ -45,6 +47,24 @@ def test_from_a_material_to_a_result(picostem: Run, simulated: tuple[Path, dict[
     assert found["settings"]["net"] == "trained/net"
     assert set(pq.read_table("found/map.parquet")["engine"].to_pylist()) <= {"fit", "net"}
     assert "--engine hybrid --net trained/net" in Path("found/report.html").read_text("utf-8")
+
+
+def test_atoms(picostem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = AtomSettings(batch=2, side=32, validation=2, width=4, blocks=1)
+    monkeypatch.setattr("picostem.atoms.settings.AtomSettings", lambda: tiny)
+    bulk("Cu", "fcc", a=3.6, cubic=True).write("Cu.cif")
+    command = ("train", "atoms", "--out", "trained", "--steps", "2", "--device", "cpu", "--threads", "1")
+    ended = picostem(*command, "--cif", "Cu.cif", "--licence", "CC0")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("trained/net: f1 0.")
+    card = json.loads(Path("trained/net/atoms.json").read_text("utf-8"))
+    assert (card["name"], card["training"]["licence"], card["training"]["plan"]["cifs"]) == (
+        "trained",
+        "CC0",
+        ["Cu.cif"],
+    )
+    ended = picostem(*command, "--cif", "none.cif", "--fresh")
+    assert ended.code != 0 and "none.cif" in ended.complaint
 
 
 def test_twists(picostem: Run, monkeypatch: pytest.MonkeyPatch) -> None:

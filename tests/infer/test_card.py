@@ -12,7 +12,8 @@ from picostem.errors import DataError, FileError, OutputError, UsageError
 from picostem.infer import folder as folders
 from picostem.infer.calibrate import Calibration
 from picostem.infer.card import FORMAT, NetCard
-from picostem.infer.folder import CARD, NETWORK, net_folder, read_card, rewrite_card, shipped_nets, write_folder
+from picostem.infer.folder import CARD, net_folder, read_card, rewrite_card, shipped_nets, write_folder
+from picostem.net_folder import MAX_CARD_BYTES, NETWORK
 from tests.infer.made_samples import INVARIANTS, THREE, TWO, card
 
 FULL = card(calibration=Calibration(1.5, -2.0, 900), training={"seed": 3, "rates": [1e-3]}, figures={"mean_A": 0.02})
@@ -91,7 +92,7 @@ class TestFolder:
         (tmp_path / "net" / CARD).write_text("{")
         with pytest.raises(FileError, match="no JSON"):
             read_card(tmp_path / "net")
-        (tmp_path / "net" / CARD).write_text(" " * (folders.MAX_CARD_BYTES + 1))
+        (tmp_path / "net" / CARD).write_text(" " * (MAX_CARD_BYTES + 1))
         with pytest.raises(FileError, match="larger than"):
             read_card(tmp_path / "net")
         write_folder(tmp_path / "net", FULL, b"network")
@@ -122,7 +123,7 @@ class TestFolder:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("picostem.infer.folder.json.dumps", interrupted)
+            patch.setattr("picostem.net_folder.json.dumps", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 write_folder(place, card(), b"other")
         assert [path.name for path in tmp_path.iterdir()] == (["net"] if there else [])

@@ -19,7 +19,7 @@ from picostem.infer.card import NetCard
 from picostem.infer.folder import read_card
 from picostem.infer.learn import Recipe
 from picostem.infer.predict import StackingNet
-from picostem.style.state import read_history
+from picostem.training import read_history
 
 from .made_recipe import TINY, learned, tiny
 

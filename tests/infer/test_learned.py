@@ -17,8 +17,7 @@ pytest.importorskip("safetensors")
 
 from picostem.infer.export import export_net
 from picostem.infer.folder import rewrite_card
-from picostem.infer.loop import HISTORY
-from picostem.style.state import read_history
+from picostem.training import HISTORY, read_history
 from tests.infer.made_samples import CELL, HK, TWO, Made, card, draw
 from tests.infer.made_training import TINY, trained
 

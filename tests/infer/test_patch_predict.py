@@ -12,10 +12,11 @@ import pytest
 from picostem.dataset.patch_plan import PatchPlan
 from picostem.errors import DataError, OutputError, UsageError
 from picostem.image import Image
-from picostem.infer.folder import NETWORK, PATCH_CARD
+from picostem.infer.folder import PATCH_CARD
 from picostem.infer.patch_card import PatchCard
 from picostem.infer.patch_labels import Labels
 from picostem.infer.patch_predict import PatchNet
+from picostem.net_folder import NETWORK
 from tests.infer.made_patches import LABELS, PLAN, SIDE, draw
 
 CARD_OF = PatchCard.of("made", PLAN, LABELS, training={"seed": 0})

@@ -16,14 +16,14 @@ from picostem.dataset.patch_samples import draw as draw_patches
 from picostem.errors import DataError, UsageError
 from picostem.infer.patch_labels import Labels
 from picostem.infer.patch_settings import PRESETS, PatchSettings, preset
-from picostem.style.state import read_history
+from picostem.training import read_history
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from picostem.infer.loop import CHECKPOINT, HISTORY  # noqa: E402
 from picostem.infer.mixture import published_loss  # noqa: E402
 from picostem.infer.patch_train import nearest_loss, one_step, start, train, validate  # noqa: E402
+from picostem.training import CHECKPOINT, HISTORY  # noqa: E402
 from tests.dataset.made import bank_of  # noqa: E402
 from tests.infer.made_patches import LABELS, PLAIN, draw  # noqa: E402
 

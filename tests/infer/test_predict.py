@@ -14,11 +14,12 @@ from picostem.errors import DataError, FileError, UsageError  # noqa: E402
 from picostem.infer import predict  # noqa: E402
 from picostem.infer.calibrate import Calibration  # noqa: E402
 from picostem.infer.export import export_net, halved, load_network, onnx_of, save_network  # noqa: E402
-from picostem.infer.folder import NETWORK, write_folder  # noqa: E402
+from picostem.infer.folder import write_folder  # noqa: E402
 from picostem.infer.mixture import Outputs  # noqa: E402
 from picostem.infer.network import NetworkConfig, Perceptron  # noqa: E402
 from picostem.infer.predict import StackingNet  # noqa: E402
 from picostem.infer.torus import Torus  # noqa: E402
+from picostem.net_folder import NETWORK  # noqa: E402
 from tests.infer.made_samples import THREE, TWO, Made, card, draw, reads  # noqa: E402
 
 

@@ -19,11 +19,10 @@ from picostem.infer.training_settings import TrainingSettings
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from picostem.infer.learning import read_state, start  # noqa: E402
-from picostem.infer.loop import CHECKPOINT, HISTORY  # noqa: E402
+from picostem.infer.learning import FORM, start  # noqa: E402
 from picostem.infer.network import Perceptron  # noqa: E402
 from picostem.infer.train import one_step, train, validate  # noqa: E402
-from picostem.style.state import read_history  # noqa: E402
+from picostem.training import CHECKPOINT, HISTORY, read_history, read_state  # noqa: E402  # noqa: E402
 from tests.infer.made_samples import INVARIANTS, LAYER, THREE, TWO, Made, draw  # noqa: E402
 from tests.infer.made_training import DATA, TINY, trained  # noqa: E402
 
@@ -79,7 +78,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) ->
 
 
 def test_checkpoints_come_while_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picostem.infer.loop.MINUTES", 0.0)
+    monkeypatch.setattr("picostem.training.MINUTES", 0.0)
     there: list[bool] = []
     trained(tmp_path, progress=lambda *_: there.append((tmp_path / CHECKPOINT).exists()))
     assert there == [True] * 6
@@ -116,7 +115,7 @@ def test_a_damaged_checkpoint(tmp_path: Path) -> None:
     identity = json.loads(json.dumps({"settings": replace(TINY, steps=1).as_dict(), "seed": 0, "data": DATA}))
     identity["reads"] = {"hk": INVARIANTS.hk.tolist(), "triples": INVARIANTS.triples.tolist()}
     with pytest.raises(DataError, match="damaged.*start the training anew"):
-        read_state(start(draw, INVARIANTS, TWO, replace(TINY, steps=1), 0, "cpu"), path, identity)
+        read_state(start(draw, INVARIANTS, TWO, replace(TINY, steps=1), 0, "cpu"), path, identity, FORM)
 
 
 def test_which_equivalent_is_the_label_does_not_matter(tmp_path: Path) -> None:

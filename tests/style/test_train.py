@@ -24,8 +24,9 @@ import torch
 from picostem.style.augment import AugmentSettings
 from picostem.style.describe import describe
 from picostem.style.network import StyleNetwork
-from picostem.style.state import History, Training, read_history, read_state, start, write_state
-from picostem.style.train import CHECKPOINT, HISTORY, SAMPLES, one_step, train
+from picostem.style.state import Training, read_state, start, write_state
+from picostem.style.train import SAMPLES, one_step, train
+from picostem.training import CHECKPOINT, HISTORY, History, read_history
 from tests.style.made_network import SMALL
 
 TINY = replace(

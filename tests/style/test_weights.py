@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from picostem import onnx_file
 from picostem.errors import DataError, FileError, UsageError
-from picostem.style import onnx_file, weights
-from picostem.style.onnx_file import open_network
+from picostem.onnx_file import open_network
+from picostem.style import weights
 from picostem.style.transfer import Style
 from picostem.style.weights import (
     ATTRIBUTE,

@@ -128,8 +128,10 @@ class Job:
     average: bool
 
 
-def plan(files: list[Path], out: Path | None, json: str | None) -> list[Path | None]:
-    """Folder for each file's results; a place that cannot be written to is found before anything is computed.
+def plan(files: list[Path], out: Path | None, json: str | None, ending: str = "picostem") -> list[Path | None]:
+    """Folder for each file's results, by default its name with an ending.
+
+    A place that cannot be written to is found before anything is computed.
 
     Raises:
         UsageError: two files have one folder, or the JSON file would replace an image.
@@ -144,11 +146,11 @@ def plan(files: list[Path], out: Path | None, json: str | None) -> list[Path | N
         _check_place(target.parent, made=False)
     if json is not None and out is None:
         return [None] * len(files)
-    folders = [out.expanduser()] if out and len(files) == 1 else [(out or Path()) / f"{f.stem}.picostem" for f in files]
+    folders = [out.expanduser()] if out and len(files) == 1 else [(out or Path()) / f"{f.stem}.{ending}" for f in files]
     for folder in folders:
         if folders.count(folder) > 1:
             same = " and ".join(str(file) for file, other in zip(files, folders, strict=True) if other == folder)
-            raise UsageError(f"{same} would both write to {folder}: resolve them one by one, each with its own --out")
+            raise UsageError(f"{same} would both write to {folder}: take them one by one, each with its own --out")
         _check_place(folder, made=True)
     return list(folders)
 

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from picostem.cli import bench, resolve, show, simulate, style, train
+from picostem.cli import atoms, bench, resolve, show, simulate, style, train
 from picostem.cli.failure import explain, say, silence_stdout, wants_traceback
 from picostem.cli.pairs import PairsCommand
 from picostem.errors import PicostemError
@@ -28,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("resolve")(resolve.resolve)
+app.command("atoms")(atoms.atoms)
 app.command("simulate", cls=PairsCommand)(simulate.simulate)
 app.command("materials")(show.materials)
 app.command("info")(show.info)

@@ -166,8 +166,7 @@ def _write(
     from picostem.report.style_train import draw_training, save_training
     from picostem.style.export import export_style
     from picostem.style.showcase import showcase
-    from picostem.style.state import read_history
-    from picostem.style.train import HISTORY
+    from picostem.training import HISTORY, read_history
 
     shown = showcase(network, preset, preset.content(simulated), experimental)
     save_training(draw_training(read_history(out / HISTORY), shown, preset.pixel_size), out / FIGURE)

@@ -1,4 +1,4 @@
-"""`picostem train`: networks for materials that picostem comes with none for."""
+"""`picostem train`: networks for what picostem comes with none for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from picostem.infer.patch_card import PatchCard
     from picostem.infer.patch_learn import PatchRecipe
 
-app = typer.Typer(help="Train networks that read stackings off images, for `picostem resolve --engine net`.")
+app = typer.Typer(help="Train networks: for stackings (`picostem resolve --engine net`), and to find atoms.")
 
 
 class Task(StrEnum):
@@ -48,11 +48,6 @@ STEPS, MICROSCOPES = 4000, 200
 WINDOW_NM = 2.0
 
 FIGURE = "training.png"
-
-
-@app.callback()
-def _train() -> None:
-    """`stacking` is a command of its own, though it is the only one."""
 
 
 @app.command("stacking")
@@ -107,11 +102,10 @@ def stacking(
     require("torch", "safetensors", "onnx")
     from picostem.cli.watch import watch
     from picostem.infer.learn import NET, Recipe, learn
-    from picostem.infer.loop import HISTORY
     from picostem.infer.patch_learn import learn_patches
     from picostem.report.net_training import draw_training
     from picostem.report.style_train import save_training
-    from picostem.style.state import read_history
+    from picostem.training import HISTORY, read_history
 
     network = network or (Network.RINGS if task is Task.TWIST else Network.WINDOWS)
     beam = _beam(voltage, semiangle, detector)
@@ -129,6 +123,61 @@ def stacking(
         progress.pause()
     save_training(draw_training(read_history(out / HISTORY)), out / FIGURE)
     typer.echo(_summary(card, out / NET))
+
+
+@app.command("atoms")
+def atoms(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for checkpoint, losses, and DIR/net in the end.")],
+    cif: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Crystal to train with too, along its zone axes; several times for several."),
+    ] = None,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Tell depleted columns, dopants and adatoms from other columns.")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Default: 20000.")] = None,
+    workers: Annotated[int, typer.Option(min=0, metavar="N", help="Processes that draw scenes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of everything random.")] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="Of the processor; default: all.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew where DIR has a training that was stopped.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the network; default: DIR's.")] = None,
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Of the network, for its card.")] = "",
+) -> None:
+    """Train a network that finds atoms, on random scenes; a stopped training goes on where it was."""
+    from picostem.checkpoint import require
+
+    require("torch", "safetensors", "onnx")
+    from picostem.atoms.settings import AtomSettings, ScenePlan
+    from picostem.atoms.specimens import KINDS
+    from picostem.atoms.train import NET, learn_atoms
+    from picostem.cli.watch import watch
+
+    settings = replace(AtomSettings(), classes=len(KINDS) if classes else 1)
+    settings = settings if steps is None else replace(settings, steps=steps)
+    plan = ScenePlan(cifs=tuple(str(path) for path in cif or ()))
+    out = out.expanduser()
+    with watch() as progress:
+        progress.begin(out.name, 0, 1)
+        card = learn_atoms(
+            settings,
+            plan,
+            out,
+            name=name or out.resolve().name,
+            seed=seed,
+            licence=licence,
+            device=device,
+            threads=threads,
+            workers=workers,
+            progress=lambda step, steps, figures: progress.report(f"loss {figures['loss']:.2f}", step, steps),
+            resume=not fresh,
+        )
+        progress.pause()
+    figures = card.figures["scenes"]
+    said = ", ".join(f"{what} {figures[what]:.3f}" for what in ("f1", "recall", "precision"))
+    typer.echo(f"{out / NET}: {said} on scenes that it has not seen, positions to {figures['rms_A']:.3f} Å (rms)")
 
 
 def _recipe(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from picostem.infer.calibrate import Calibration
 from picostem.infer.features import Invariants
 from picostem.infer.samples import CONDITIONS
 from picostem.infer.torus import Torus
+from picostem.net_folder import NUMBER, as_document, checked, nested, numbers, read_document
 from picostem.version import VERSION
 
 FORMAT = "picostem.stacking-net/1"
@@ -121,7 +121,6 @@ class NetCard:
         return NetCard(**rest | arrays | {"calibration": calibration})
 
 
-NUMBER = (int, float)
 _ARRAYS = {"cell": False, "matrices": True, "hk": True, "triples": True, "limits": False}
 """Whether their numbers are whole."""
 
@@ -139,51 +138,3 @@ _KINDS: dict[str, Any] = {
     "sha256": str,
 }
 _CALIBRATION: dict[str, Any] = {one.name: NUMBER for one in fields(Calibration)} | {"windows": int}
-
-
-def as_document(card: Any, form: str) -> dict[str, Any]:
-    """A card, a dataclass, as plain values."""
-    return {"format": form, **json.loads(json.dumps(asdict(card), allow_nan=False))}
-
-
-def read_document(values: Any, form: str, kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The fields of a card's JSON, checked; raises `DataError` for another format, or as `checked` does."""
-    if not isinstance(values, dict) or values.get("format") != form:
-        found = values.get("format") if isinstance(values, dict) else type(values).__name__
-        raise DataError(
-            f"{where}: expected a network's card of format {form!r}, found {found!r}: train the network again, "
-            "or use the version of picostem that wrote it"
-        )
-    return checked({key: value for key, value in values.items() if key != "format"}, kinds, where)
-
-
-def checked(values: dict[str, Any], kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The values, if they are all that is needed, nothing else, and of the right kinds."""
-    if values.keys() != kinds.keys():
-        missing, unknown = sorted(kinds.keys() - values.keys()), sorted(values.keys() - kinds.keys())
-        raise DataError(f"{where}: lacks {missing or 'nothing'}, and has unknown {unknown or 'nothing'}")
-    for key, kind in kinds.items():
-        _check_kind(values[key], kind, f"{where}: {key}")
-    return values
-
-
-def numbers(values: Any, whole: bool, where: str) -> Any:
-    """Nested lists of numbers as tuples."""
-    if isinstance(values, list):
-        return tuple(numbers(value, whole, where) for value in values)
-    _check_kind(values, int if whole else NUMBER, where)
-    return values
-
-
-def _check_kind(value: Any, kind: Any, what: str) -> None:
-    """True is no number, and a number is finite."""
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-    if not right or (isinstance(value, NUMBER) and not abs(value) < 1e100):
-        expected = " or ".join(one.__name__ for one in kinds)
-        raise DataError(f"{what} should be {expected} and finite, is {value!r:.60}: the card is damaged")
-
-
-def nested(values: Any) -> Any:
-    """Lists as tuples, however deep."""
-    return tuple(map(nested, values)) if isinstance(values, list) else values

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import warnings
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +17,10 @@ from picostem.infer.network import NetworkConfig, Perceptron
 from picostem.infer.patch_card import PatchCard
 from picostem.infer.patch_network import PatchNetwork
 from picostem.infer.patch_twist import TwistNetwork
+from picostem.onnx_file import traced
 from picostem.version import VERSION
 
-OPSET = 17
-"""ONNX operators of 2022: any onnxruntime since 1.12 runs them."""
-
 FORM = "picostem.stacking-weights/1"
-
-_EXPECTED = (
-    (DeprecationWarning, "You are using the legacy TorchScript-based ONNX export", ""),
-    (DeprecationWarning, "The feature will be removed", r"torch\.onnx\."),  # of its own calls
-)
-"""Warnings of torch's tracing exporter that say nothing of the network: category, message and module."""
 
 
 def export_net(network: Perceptron, card: NetCard, folder: Path) -> NetCard:
@@ -78,33 +67,6 @@ def onnx_of(network: Perceptron) -> bytes:
     """
     example = torch.randn(2, network.config.features)
     return traced(_Traced(network), example, "features", list(Outputs._fields))
-
-
-def traced(network: nn.Module, example: torch.Tensor, reads: str, says: list[str]) -> bytes:
-    """A network as an ONNX file, for any number of windows, the first axis of what it reads and of all that it says.
-
-    Args:
-        network: a copy of it is traced, not in training.
-        example: of its input, two windows or more.
-        reads, says: names of input and outputs.
-    """
-    checkpoint.require("onnx")
-    still = deepcopy(network).cpu().eval()
-    with torch.no_grad(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "network.onnx"
-        for category, message, module in _EXPECTED:
-            warnings.filterwarnings("ignore", message, category, module)
-        torch.onnx.export(
-            still,
-            (example,),
-            str(path),
-            input_names=[reads],
-            output_names=says,
-            dynamic_axes={name: {0: "windows"} for name in (reads, *says)},
-            opset_version=OPSET,
-            dynamo=False,  # the exporter that traces: twenty times faster here than its successor
-        )
-        return path.read_bytes()
 
 
 def halved(content: bytes) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 from picostem.dataset.bank import Bank, load, save
 from picostem.dataset.microscopes import Beam, build
 from picostem.dataset.plan import Corruptions, Plan
-from picostem.dataset.samples import Samples, draw
+from picostem.dataset.samples import draw
 from picostem.errors import FileError, UsageError
 from picostem.infer.calibrate import calibrate, reliability
 from picostem.infer.card import NetCard
@@ -24,6 +24,7 @@ from picostem.infer.features import Invariants
 from picostem.infer.folder import write_folder
 from picostem.infer.network import Perceptron
 from picostem.infer.predict import StackingNet
+from picostem.infer.samples import Samples
 from picostem.infer.torus import Torus
 from picostem.infer.train import train
 from picostem.infer.training_settings import TrainingSettings

@@ -1,41 +1,25 @@
-"""What a training changes as it goes, and how it is kept in a file and taken up again."""
+"""What a training changes as it goes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from picostem import checkpoint
-from picostem.errors import DataError, UsageError
+from picostem.errors import UsageError
 from picostem.infer.features import Invariants
 from picostem.infer.network import NetworkConfig, Perceptron
 from picostem.infer.samples import Draw, Samples
 from picostem.infer.torus import Torus
 from picostem.infer.training_settings import TrainingSettings
-from picostem.version import VERSION
+from picostem.training import device_of
 
 FORM = "picostem.stacking-training/1"
-
-
-class Resumable(Protocol):
-    """A training that can be kept in a file and taken up again."""
-
-    optimiser: torch.optim.Optimizer
-    rng: np.random.Generator
-    step: int
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """All that it changes, by the names that they have in the file."""
 
 
 @dataclass
@@ -103,48 +87,3 @@ def _check(samples: Samples, torus: Torus) -> None:
             f"expected finite slips of shape {wanted}, of windows that are not all outliers, got {slips.shape} with "
             f"{samples.outlier.sum()} outliers: draw other samples"
         )
-
-
-def device_of(name: str) -> torch.device:
-    """The device of a name; "auto" is a graphics processor where there is one. Raises `UsageError`: it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise UsageError(f"device {name!r} cannot be used: take auto or cpu") from error
-    return device
-
-
-def write_state(learning: Resumable, path: Path, identity: Mapping[str, Any], form: str = FORM) -> None:
-    """Everything that the next step depends on, in one file; raises `OutputError`."""
-    tensors = checkpoint.prefixed("optimiser", checkpoint.optimiser_tensors(learning.optimiser))
-    for name, network in learning.networks.items():
-        tensors |= checkpoint.prefixed(name, network.state_dict())
-    rng = learning.rng.bit_generator.state
-    checkpoint.save(path, tensors, {"identity": identity, "step": learning.step, "rng": rng, "version": VERSION}, form)
-
-
-def read_state(learning: Resumable, path: Path, identity: Mapping[str, Any], form: str = FORM) -> None:
-    """Bring a fresh training to where another one was.
-
-    Raises:
-        UsageError: the file is of another training.
-        DataError: the file is damaged or of another format.
-    """
-    tensors, document = checkpoint.load(path, form)
-    wanted, found = json.loads(json.dumps(identity)), document.get("identity")
-    if found != wanted:
-        names = sorted(key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key])
-        raise UsageError(
-            f"{path} is of another training: {', '.join(names)} differ: take another folder, or start anew there"
-        )
-    for name, network in learning.networks.items():
-        checkpoint.restore(network, checkpoint.under(name, tensors), str(path))
-    checkpoint.restore_optimiser(learning.optimiser, checkpoint.under("optimiser", tensors), str(path))
-    try:
-        learning.rng.bit_generator.state = document["rng"]
-        learning.step = int(document["step"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is damaged: {error}: start the training anew") from error

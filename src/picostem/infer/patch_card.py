@@ -11,10 +11,10 @@ import numpy as np
 
 from picostem.dataset.patch_plan import PatchPlan, Task
 from picostem.errors import DataError, UsageError
-from picostem.infer.card import NUMBER, as_document, checked, nested, numbers, read_document
 from picostem.infer.patch_input import Read, standardised
 from picostem.infer.patch_labels import Form, Labels
 from picostem.infer.patch_polar import Polar
+from picostem.net_folder import NUMBER, as_document, checked, nested, numbers, read_document
 from picostem.version import VERSION
 
 FORMAT = "picostem.patch-net/1"

@@ -8,9 +8,9 @@ from typing import Any
 from picostem.dataset.patch_plan import PatchPlan, Task
 from picostem.errors import UsageError
 from picostem.infer.patch_labels import Form, twist_period
-from picostem.infer.training_settings import warmed_up
 from picostem.physics import DEGREE
 from picostem.structure.materials import load_monolayer
+from picostem.training import warmed_up
 
 
 @dataclass(frozen=True)

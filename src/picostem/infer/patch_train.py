@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from picostem.errors import DataError, UsageError
-from picostem.infer.learning import device_of
-from picostem.infer.loop import Progress, run
 from picostem.infer.patch_input import Read, standardised
 from picostem.infer.patch_labels import Labels
 from picostem.infer.patch_network import PatchNetwork, PatchNetworkConfig
@@ -23,6 +21,7 @@ from picostem.infer.patch_polar import Polar
 from picostem.infer.patch_settings import PatchSettings
 from picostem.infer.patch_twist import TwistNetwork, TwistNetworkConfig, density_loss
 from picostem.physics import DEGREE
+from picostem.training import Progress, device_of, run
 
 FORM = "picostem.patch-training/1"
 VALIDATED = 128
@@ -119,7 +118,7 @@ def train(
     """Train a network on patches that are drawn as it goes.
 
     The folder keeps its state and its losses, with the errors on the validation patches, see
-    `picostem.infer.loop.run`.
+    `picostem.training.run`.
 
     Args:
         draw: gives patches; all of its randomness must come from the generator that it is handed.
@@ -128,7 +127,7 @@ def train(
         read: what the network reads of patches: a `Polar` for densities of twists.
         device: "auto" takes a graphics processor where there is one.
         threads: of the processor; None leaves them as they are set.
-        progress, resume: as in `picostem.infer.loop.run`.
+        progress, resume: as in `picostem.training.run`.
 
     Returns:
         the network, not in training.

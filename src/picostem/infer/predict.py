@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from picostem.errors import DataError
 from picostem.infer.card import NetCard
 from picostem.infer.features import Invariants
-from picostem.infer.folder import NETWORK, net_folder, read_card
+from picostem.infer.folder import net_folder, read_card
 from picostem.infer.merge import mixture_of
 from picostem.infer.prediction import Prediction
 from picostem.infer.torus import Torus
-from picostem.style.onnx_file import open_network
+from picostem.net_folder import NETWORK
+from picostem.onnx_file import open_network
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

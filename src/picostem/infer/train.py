@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from picostem.errors import DataError
 from picostem.infer.features import Invariants
 from picostem.infer.learning import FORM, Learning, features_of, start
-from picostem.infer.loop import Progress, run
 from picostem.infer.merge import mixture_of
 from picostem.infer.mixture import negative_log_likelihood, outputs_of
 from picostem.infer.network import Perceptron
 from picostem.infer.samples import Draw, Samples
 from picostem.infer.torus import Torus
 from picostem.infer.training_settings import TrainingSettings
+from picostem.training import Progress, run
 
 FORGETS = 10.0
 """Steps after which the mean of the network forgets its start at the latest."""
@@ -43,7 +43,7 @@ def train(
     """Train a network on samples that are drawn as it goes.
 
     The folder keeps its state and its losses, with the errors in Å on the validation samples, see
-    `picostem.infer.loop.run`.
+    `picostem.training.run`.
 
     Args:
         draw: gives samples; all of its randomness must come from the generator that it is handed.
@@ -51,7 +51,7 @@ def train(
         data: plain values that say what `draw` draws, so that a checkpoint is not taken up with other data.
         device: "auto" takes a graphics processor where there is one.
         threads: of the processor; None leaves them as they are set.
-        progress, resume: as in `picostem.infer.loop.run`.
+        progress, resume: as in `picostem.training.run`.
 
     Returns:
         the mean of the network over its last steps, not in training.

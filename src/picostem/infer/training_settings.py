@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from picostem.errors import UsageError
+from picostem.training import warmed_up
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,3 @@ class TrainingSettings:
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
-
-
-def warmed_up(step: int, steps: int, warm_up: int) -> float:
-    """Share of the highest learning rate in a step, counted from 0: up in `warm_up` steps, then down to nothing."""
-    return min((step + 1) / max(warm_up, 1), (steps - step) / max(steps - warm_up, 1), 1.0)

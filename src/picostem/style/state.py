@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from picostem import checkpoint
-from picostem.errors import DataError, OutputError, UsageError
+from picostem.errors import DataError, UsageError
 from picostem.style.network import StyleNetwork
 from picostem.style.picture import Picture
 from picostem.style.presets import Preset
 from picostem.style.step import Discriminators
+from picostem.training import device_of
 from picostem.version import VERSION
 
 FORM = "picostem.style-training/1"
@@ -55,7 +56,7 @@ def start(preset: Preset, seed: int, device: str = "auto") -> Training:
     Raises:
         UsageError: a device that is not there.
     """
-    place = _device(device)
+    place = device_of(device)
     weights, patches, draws = np.random.SeedSequence(seed).spawn(3)
     with torch.random.fork_rng(devices=[]):  # initial weights come from torch's global generator only
         torch.manual_seed(int(weights.generate_state(1)[0]))
@@ -86,17 +87,6 @@ def _adam(parameters: list[torch.nn.Parameter], preset: Preset, slower: float) -
     return torch.optim.Adam(
         [{"params": parameters, "full_rate": rate}], lr=rate, betas=preset.betas, weight_decay=preset.weight_decay
     )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise UsageError(f"device {name!r} cannot be used: take auto or cpu") from error
-    return device
 
 
 def fingerprint(*sets: Sequence[Picture]) -> str:
@@ -160,47 +150,3 @@ def read_state(training: Training, path: Path, identity: Document) -> None:
         training.step = int(document["step"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path} is damaged: {error}: start the training anew") from error
-
-
-class History:
-    """The losses of each step, a line of JSON each."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        """Go on after a step; lines of later ones, written after the checkpoint, go."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = [row for row in read_history(path) if row["step"] <= step] if path.exists() and step else []
-            path.write_text("".join(json.dumps(row) + "\n" for row in kept), "utf-8")
-            self._file = path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
-
-    def add(self, step: int, losses: dict[str, float]) -> None:
-        """Write one step down."""
-        self._file.write(json.dumps({"step": step, **{name: round(loss, 6) for name, loss in losses.items()}}) + "\n")
-
-    def flush(self) -> None:
-        """Make sure that it is in the file."""
-        self._file.flush()
-
-    def close(self) -> None:
-        """No more steps."""
-        self._file.close()
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """The losses of each step; a last line that a kill cut short is left out.
-
-    Raises:
-        DataError: it is not such a file.
-    """
-    rows: list[dict[str, float]] = []
-    lines = path.read_text("utf-8").split("\n")
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            row = json.loads(line)
-            float(sum(row.values()) + row["step"])
-            rows.append(row)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise DataError(f"{path}, line {number} is not a step's losses: remove the file") from error
-    return rows

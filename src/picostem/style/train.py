@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,16 +20,13 @@ from picostem.style.noise import decades, measured, spectrum_difference
 from picostem.style.picture import Picture
 from picostem.style.presets import Preset
 from picostem.style.showcase import showcase, write_montage
-from picostem.style.state import History, Training, fingerprint, read_state, start, write_state
+from picostem.style.state import Training, fingerprint, read_state, start, write_state
 from picostem.style.step import Losses, content_loss, domain_losses, grain_of, imagine, network_losses, sum_of, weighted
+from picostem.training import CHECKPOINT, HISTORY, MINUTES, History, Progress, interrupts
 
-Progress = Callable[[int, int, dict[str, float]], object]
 Partners = Sequence[Sequence[int]] | None
 
-CHECKPOINT, HISTORY, SAMPLES = "checkpoint.safetensors", "training.jsonl", "samples"
-
-MINUTES = 3.0
-"""Between two checkpoints."""
+SAMPLES = "samples"
 
 CALIBRATED = 0.01
 """Relative; pictures at another pixel size than the preset's are refused."""
@@ -210,31 +205,6 @@ def _finite(losses: Losses, step: int) -> dict[str, float]:
     if wrong:
         raise DataError(f"the training diverged at step {step} ({', '.join(wrong)}): take another seed or a lower rate")
     return values
-
-
-@contextlib.contextmanager
-def interrupts() -> Iterator[Callable[[], bool]]:
-    """Let an interrupt wait until the step is done, so that what is saved is whole; it is raised when the block ends.
-
-    A second one is raised at once. Elsewhere than in the main thread there are none.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    came = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-
-    def remember(number: int, frame: object) -> None:
-        came.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield came.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came.is_set():
-        raise KeyboardInterrupt
 
 
 def _check_partners(partners: Partners, simulated: Sequence[Picture], experimental: Sequence[Picture]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picostem.errors import DataError, UsageError
-from picostem.style.onnx_file import open_network
+from picostem.onnx_file import open_network
 from picostem.style.picture import Picture, by_mean
 from picostem.style.regrid import covering, regridded
 from picostem.style.tiles import MULTIPLE, run_in_tiles, up

@@ -1,0 +1,83 @@
+"""From an image or a movie to all its atoms: found in each frame, linked into tracks, sorted into classes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from picostem.atoms.columns import Columns
+from picostem.atoms.find import find_atoms, fit_atoms
+from picostem.atoms.recording import Recording, measure_recording
+from picostem.atoms.species import Classified, classify, vacant_sites
+from picostem.atoms.table import AtomTable
+from picostem.atoms.track import link
+from picostem.errors import UsageError
+from picostem.image import Image
+
+Progress = Callable[[str, int, int], None]
+"""Stage, how much of it is done, and of how much; 0 where that is not known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """All atoms of an image or a movie.
+
+    Attributes:
+        image: the first frame. frames: their number. found: table, classes and vacancies. recording: how its electrons
+            became grey levels, None where no atoms were found. seconds: that it took.
+    """
+
+    image: Image
+    frames: int
+    found: Classified
+    recording: Recording | None
+    seconds: float
+
+    @property
+    def table(self) -> AtomTable:
+        """The atoms."""
+        return self.found.table
+
+
+def survey(images: Iterable[Image], columns: Columns | None = None, progress: Progress | None = None) -> Survey:
+    """Find, link and sort the atoms of an image, or of a movie's frames in order.
+
+    Args:
+        columns: of the crystal that is shown, if it is known.
+
+    Raises:
+        ImageError: a frame cannot be used. UsageError: there is none.
+    """
+    start = time.perf_counter()
+    report = progress or (lambda stage, done, total: None)
+    first: Image | None = None
+    tables: list[AtomTable] = []
+    for image in images:
+        report("atoms", len(tables), 0)
+        first = first or image
+        tables.append(_complete(image))
+    if first is None:
+        raise UsageError("expected at least one image")
+    report("species", 0, 0)
+    table = link(tables) if len(tables) > 1 else tables[0]
+    recording = None
+    if len(tables[0]):
+        width = float(np.median(tables[0].width))
+        recording = measure_recording(first.data, (width, width))
+    return Survey(first, len(tables), classify(table, columns), recording, time.perf_counter() - start)
+
+
+def _complete(image: Image) -> AtomTable:
+    """The atoms of an image; where its lattice has sites without one, the image is fitted again with atoms there.
+
+    A faint atom beside bright ones can be overlooked until its place is known; those that are not there are left out.
+    """
+    table = find_atoms(image)
+    sites = vacant_sites(table)
+    if not len(sites):
+        return table
+    again = fit_atoms(image, np.concatenate([np.column_stack([table.row, table.col]), sites]))
+    return again if len(again) > len(table) else table

@@ -1,0 +1,162 @@
+"""`picostem atoms`: images or movies in, tables of all their atoms out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from picostem.cli.document import STDOUT, write_document
+from picostem.cli.failure import explain, say, wants_traceback
+from picostem.cli.resolve import plan
+from picostem.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from picostem.atoms.columns import Columns
+    from picostem.atoms.survey import Progress, Survey
+    from picostem.image import Image
+
+
+def atoms(
+    files: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images or movies: dm3, dm4, emd, tif, ...")],
+    pixel_size: Annotated[
+        float | None, typer.Option(metavar="Å", help="Å per pixel; else the file's, else places are in pixels only.")
+    ] = None,
+    cif: Annotated[
+        str | None,
+        typer.Option(
+            "--cif",
+            "--material",
+            "-m",
+            metavar="CRYSTAL",
+            help="The crystal that is shown, to name sites and vacancies: a built-in name (see `picostem materials`) "
+            "or a CIF, POSCAR or xyz file with c along the beam.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Data set of a file that holds several, by name or number.")
+    ] = None,
+    frame: Annotated[
+        int | None, typer.Option(metavar="N", help="Only this frame of a movie, from 0; else all, with tracks.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for the files, default NAME.atoms; of several images, one in it for each."
+        ),
+    ] = None,
+    json: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the result as JSON (- is standard output), and nothing else unless --out is given. Several "
+            "files make an array of those that could be used.",
+        ),
+    ] = None,
+) -> None:
+    """Find every atom of images: place with covariance, class, vacancies; in movies, tracks."""
+    from picostem.atoms.columns import load_columns
+
+    if pixel_size is not None and not 0 < pixel_size < float("inf"):
+        raise UsageError(f"--pixel-size is {pixel_size:g}; expected a positive length in Å")
+    if frame is not None and frame < 0:
+        raise UsageError(f"--frame is {frame}; frames are counted from 0")
+    columns = None if cif is None else load_columns(cif)  # said once, not for every file
+    places = plan(files, out, json, "atoms")
+    jobs = [Job(file, folder, dataset, frame) for file, folder in zip(files, places, strict=True)]
+    found, code = _all(jobs, pixel_size, columns, json)
+    if json is not None:
+        write_document(found if len(files) > 1 else found[0], json)
+    if code:
+        raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image or movie; `folder` is None where only JSON is wanted."""
+
+    file: Path
+    folder: Path | None
+    dataset: str | None
+    frame: int | None
+
+
+def _all(
+    jobs: list[Job], pixel_size: float | None, columns: Columns | None, json: str | None
+) -> tuple[list[dict[str, Any]], int]:
+    """JSON forms of all results and the exit code; a bad file does not stop the others."""
+    from picostem.cli.watch import watch
+    from picostem.report.atoms import atoms_dict, save_atoms
+
+    results, code = [], 0
+    with watch() as progress:
+        for index, job in enumerate(jobs):
+            progress.begin(job.file.name, index, len(jobs))
+            try:
+                found = _one(job, pixel_size, columns, progress.report)
+                if job.folder is not None:
+                    progress.report("figure and files", 0, 0)
+                    save_atoms(found, job.folder)
+            except Exception as error:
+                if len(jobs) == 1 or wants_traceback():
+                    raise
+                progress.pause()
+                say(explain(error, str(job.file)))
+                code = DataError.exit_code
+                continue
+            progress.pause()
+            typer.echo(_summary(found, job), err=json == STDOUT)
+            results.append(atoms_dict(found))
+    return results, code
+
+
+def _one(job: Job, pixel_size: float | None, columns: Columns | None, report: Progress) -> Survey:
+    from picostem.atoms.survey import survey
+
+    images = _images(job)
+    if pixel_size is not None:
+        images = (image.with_pixel_size(pixel_size, "user") for image in images)
+    return survey(images, columns, report)
+
+
+def _images(job: Job) -> Iterable[Image]:
+    """The one image or frame that is meant, or all frames of a file that holds only a movie."""
+    from picostem.files import list_datasets, read_image, read_images
+
+    one = job.frame is not None
+    if job.dataset is None and not one:
+        one = any(data.kind == "image" for data in list_datasets(job.file))
+    return [read_image(job.file, job.dataset, job.frame)] if one else read_images(job.file, job.dataset)
+
+
+def _summary(found: Survey, job: Job) -> str:
+    """The result of one file in some lines."""
+    import numpy as np
+
+    from picostem.report.atoms import FILES
+
+    table, what = found.table, found.found
+    lines = [f"{job.file}: {len(table)} atoms" + (f" in {found.frames} frames" if found.frames > 1 else "")]
+    if found.frames > 1:
+        tracks = table.track[table.track >= 0]
+        lines.append(f"{len(np.unique(tracks))} tracks")
+    lines += [
+        f"{one.name}: {one.atoms}, intensity {one.intensity:.4g}, spread {100 * one.spread:.1f} % beyond its errors"
+        for one in what.classes
+    ]
+    if len(what.vacancies.row):
+        names, counts = np.unique(what.vacancies.sublattice, return_counts=True)
+        sites = ", ".join(f"{n} on {name}" for name, n in zip(names, counts, strict=True))
+        lines.append(f"vacancies: {sites}")
+    if len(table):
+        sigma = float(np.median(np.sqrt(np.einsum("nkk->n", table.covariance) / 2)))
+        size = found.image.pixel_size
+        length = "" if size is None else f", {sigma * np.sqrt(size[0] * size[1]):.3f} Å"
+        lines.append(f"typical standard error of a place: {sigma:.3f} px{length} along each axis")
+    lines += [f"note: {note}" for note in found.image.notes]
+    seconds = f"{found.seconds:.1f} s"
+    lines.append(seconds if job.folder is None else f"{seconds}; {job.folder}: {', '.join(FILES)}")
+    return "\n  ".join(lines)

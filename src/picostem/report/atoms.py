@@ -1,0 +1,124 @@
+"""What `picostem atoms` leaves behind: the table as files, the numbers as JSON, and the figure.
+
+Schema `picostem.atoms/1`. Places are in pixels of the image, and in Å in the image frame where it is calibrated.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picostem.atoms.table import SCHEMA, AtomTable
+from picostem.report.place import staged
+from picostem.resolve.serialise import plain
+from picostem.version import VERSION
+
+if TYPE_CHECKING:
+    from picostem.atoms.survey import Survey
+
+FILES = ("atoms.parquet", "atoms.csv", "atoms.xyz", "figure.png", "result.json")
+"""The last one last: where it is, all are."""
+
+
+def save_atoms(survey: Survey, folder: Path) -> None:
+    """Write all files into a folder, which is made if there is none; those of an earlier run are replaced.
+
+    Raises:
+        OutputError: the folder is a file, cannot be written to, or the disk is full.
+    """
+    from picostem.report.atoms_figure import png
+
+    with staged(folder, FILES) as part:
+        (part / "atoms.parquet").write_bytes(survey.table.as_parquet())
+        (part / "atoms.csv").write_bytes(survey.table.as_csv())
+        (part / "atoms.xyz").write_bytes(xyz(survey))
+        (part / "figure.png").write_bytes(png(survey))
+        text = json.dumps(atoms_dict(survey), indent=2, ensure_ascii=False, allow_nan=False)
+        (part / "result.json").write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def xyz(survey: Survey) -> bytes:
+    """Extended XYZ, one block for each frame; what is no known element is X."""
+    table = survey.table
+    elements = {one.name: one.element or "" for one in survey.found.classes}
+    symbols = np.array([elements[name] for name in table.species.tolist()], dtype=np.str_)
+    named = replace(table, species=symbols)
+    return b"".join(_part(named, table.frame == frame).as_xyz() for frame in range(survey.frames))
+
+
+def _part(table: AtomTable, chosen: NDArray[np.bool_]) -> AtomTable:
+    columns = [one.name for one in fields(AtomTable) if one.name not in ("shape", "pixel_size")]
+    return replace(table, **{name: getattr(table, name)[chosen] for name in columns})
+
+
+def atoms_dict(survey: Survey) -> dict[str, Any]:
+    """The result for JSON; what is not known is None."""
+    image, table, found, recording = survey.image, survey.table, survey.found, survey.recording
+    size = image.pixel_size
+    tracks = np.unique(table.track[table.track >= 0])
+    tree = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "image": {
+            "path": str(image.path) if image.path else None,
+            "name": image.name,
+            "shape": list(image.data.shape),
+            "pixel_size_A": size,
+            "pixel_size_source": image.pixel_size_source,
+        },
+        "frames": survey.frames,
+        "atoms": len(table),
+        "tracks": len(tracks) if survey.frames > 1 else None,
+        "crystal": found.crystal,
+        "lattice": None if found.basis is None else _lattice(found.basis, size),
+        "classes": [
+            {
+                "name": one.name,
+                "sublattice": one.sublattice,
+                "element": one.element,
+                "atoms": one.atoms,
+                "intensity": one.intensity,
+                "relative_spread": one.spread,
+            }
+            for one in found.classes
+        ],
+        "vacancies": _vacancies(survey),
+        "width_px": _spread(table.width),
+        "noise": None if recording is None else {"grey_per_electron": recording.gain, "zero_grey": recording.zero},
+        "quality": {
+            "sigma_px": _spread(np.sqrt(np.einsum("nkk->n", table.covariance) / 2)),
+            "score": _spread(table.score),
+            "chi2": _spread(table.chi2),
+            "p_species": _spread(table.p_species),
+        },
+        "notes": list(image.notes),
+        "seconds": survey.seconds,
+    }
+    document: dict[str, Any] = plain(tree)
+    return document
+
+
+def _lattice(basis: NDArray[np.float64], size: tuple[float, float] | None) -> dict[str, Any]:
+    """Lattice vectors as rows: (row, column) in pixels, and (x, y) in Å."""
+    xy = None if size is None else np.column_stack([basis[:, 1] * size[1], -basis[:, 0] * size[0]])
+    return {"rows_px": basis, "rows_A": xy}
+
+
+def _vacancies(survey: Survey) -> list[dict[str, Any]]:
+    gone = survey.found.vacancies
+    columns = zip(gone.frame, gone.row, gone.col, gone.sublattice, strict=True)
+    return [{"frame": f, "row": r, "col": c, "sublattice": name} for f, r, c, name in columns]
+
+
+def _spread(values: NDArray[np.float64]) -> dict[str, float] | None:
+    """Median and the middle nine tenths of values that are known."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return None
+    low, middle, high = np.quantile(known, (0.05, 0.5, 0.95))
+    return {"q05": low, "median": middle, "q95": high}
