@@ -58,8 +58,9 @@ def test_result_goes_back_to_the_images_pixels() -> None:
     square = squared(image)
     assert square.data.shape == (90, 80)
     result = Result("slip", None, square, Settings("ReS2"), "1", maps=(slip_map(90, 80),), simulated=square.data)
-    back = unsquared(result, image)
-    assert back.image is image
+    back = unsquared(replace(result, image=replace(square, notes=("What was found.",))), image)
+    assert back.image.data is image.data
+    assert (back.image.pixel_size, back.image.notes) == (image.pixel_size, ("What was found.",))
     assert back.map is not None
     np.testing.assert_allclose(back.map.row, [-0.5, 59.5])  # the field's edges
     np.testing.assert_allclose(back.map.col, [-0.5, 79.5])

@@ -302,5 +302,5 @@ def test_simulations_by_their_mean_have_no_unit(tmp_path: Path) -> None:
     one = trained(tmp_path / "one", preset)
     other = train(brighter, EXPERIMENTAL, preset, tmp_path / "other", seed=0, samples_every=0, device="cpu")
     for p, q in zip(one.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(p, q, atol=1e-5, rtol=0)  # of steps of 1e-3, from greys that float32 rounds
+        torch.testing.assert_close(p, q, atol=1e-4, rtol=0)  # of steps of 1e-3; Adam enlarges what float32 rounds
     assert not same(one, trained(tmp_path / "range", replace(preset, greys="range")))
