@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 pytest.importorskip("onnx")
 
-from picostem.atoms.train import Patch, compared, drawing, learn_atoms, one_step, patch_of, start  # noqa: E402
+from picostem.atoms.train import Patch, compared, drawing, learn_atoms, mirrored, one_step, patch_of, start  # noqa: E402
 
 PLAN = ScenePlan(pixel_A=(0.15, 0.25), counts=(500, 2000), extent_A=14)
 TINY = AtomSettings(steps=4, batch=2, side=32, validation=3, validate_every=2, width=4, blocks=1, warm_up=1)
@@ -44,6 +44,18 @@ class TestPatches:
         assert len(middle) > 50
         peak = np.mean(middle, axis=0)
         assert np.unravel_index(peak.argmax(), peak.shape) == (4, 4)
+
+    def test_mirrored_truth_goes_with_the_picture(self) -> None:
+        """Each atom keeps its grey level, whichever way the scene is turned."""
+        rng = np.random.default_rng(1)
+        scene = draw_scene(rng, PLAN)
+        level = scene.data[tuple(np.rint(scene.place).astype(int).T)]
+        seen = set()
+        for _ in range(20):
+            other = mirrored(scene, rng)
+            assert np.array_equal(other.data[tuple(np.rint(other.place).astype(int).T)], level)
+            seen.add(tuple((other.place[0] == scene.place[0]).tolist()))
+        assert len(seen) == 4
 
     def test_scenes_must_be_larger(self) -> None:
         rng = np.random.default_rng(0)

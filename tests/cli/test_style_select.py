@@ -17,10 +17,6 @@ FEW = ("--material", "ReS2", "--count", "12", "--keep", "4", "--sampling", "0.15
 
 
 class TestSelect:
-    @pytest.fixture(autouse=True)
-    def _needs_scikit_learn(self) -> None:
-        pytest.importorskip("sklearn")
-
     def test_kept_simulations_figure_and_document_are_written(self, picostem: Run, image_file: Path) -> None:
         ended = picostem("style", "select", image_file, *FEW, "--out", "out")
         assert ended.code == 0

@@ -97,7 +97,7 @@ def test_a_zspy_folder_is_a_file(tmp_path: Path) -> None:
 
 
 def test_every_format_has_a_reader() -> None:
-    own = {"png", "jpg", "bmp", "tif", "npy", "npz", "mrc"}
+    own = {"png", "jpg", "bmp", "tif", "npy", "npz", "mrc", "sxm", "spm", "mtrx", "par", "txt"}
     assert set(EXTENSIONS.values()) - own - {"hdf5"} == set(PLUGINS)
 
 

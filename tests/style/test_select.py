@@ -17,8 +17,6 @@ from picostem.style.picture import Picture, prepare
 from picostem.style.pool import simulate_pool
 from picostem.style.select import SelectSettings, cut, nearest, select
 
-pytest.importorskip("sklearn")
-
 PLAIN = SelectSettings()
 
 

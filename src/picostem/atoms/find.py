@@ -83,26 +83,32 @@ class _Found:
 def _fit(sampled: Sampled, place: FloatArray, recording: Recording, *, search: bool) -> _Found:
     """Fit, drop what is not there, add what was overlooked if asked, measure the noise again, until nothing changes.
 
-    Where a support has grains, peaks keep their first width, and none are added: what is left of the grains is less
-    than they were.
+    Where a support has grains, peaks keep their first width, and no more are added: what is left of the grains is less
+    than they were. What is overlooked looks like grains, too, and is added before that is decided.
     """
     data, counted = sampled.data, is_counts(sampled.data)
     counts = recording.counts(data)
     peaks = Peaks.at(place, _start(counts, place, sampled.sigma), sampled.sigma)
-    grainy = False
+    grainy, first = False, None
     for turn in range(ROUNDS):
         fit = refine(counts, peaks, fit_form=turn > 0 and not grainy, spacing=CLOSE if grainy else SPACING)
         if search and turn == 1:
             fit = _halved(counts, fit)
         judgement = judge(counts, fit)
-        if turn == 1 and judgement.clutter > GRAINY:
-            grainy = True
-            fit = refine(counts, peaks, fit_form=False, spacing=CLOSE)
-            judgement = judge(counts, fit)
-        found = _Found(fit, judgement, recording, counts)
         extra, light = np.empty((0, 2)), np.empty(0)
         if search and not grainy and 0 < turn < ROUNDS - 2:
             extra, light = _missing(counts, fit, judgement)
+        if judgement.clutter > GRAINY and (turn == 1 or first is not None):
+            if first is None and len(extra):
+                first = peaks
+            else:
+                grainy, peaks, first = True, peaks if first is None else first, None
+                fit = refine(counts, peaks, fit_form=False, spacing=CLOSE)
+                judgement = judge(counts, fit)
+                extra, light = np.empty((0, 2)), np.empty(0)
+        else:
+            first = None
+        found = _Found(fit, judgement, recording, counts)
         grey = fit.model * recording.gain + recording.zero
         again = recording_of(grey, (data - grey) ** 2, counted=counted)
         settled = abs(np.log(again.gain / recording.gain)) < SETTLED

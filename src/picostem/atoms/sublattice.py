@@ -74,6 +74,8 @@ def find_sublattices(place: FloatArray, intensity: FloatArray, size: tuple[float
     if basis is None:
         return Sublattices(None, *none)
     label, cell = _sublattices(place, tree, basis, NEAR * spacing)
+    if label.max(initial=-1) < 0:
+        return Sublattices(None, *none)
     order = np.argsort([-np.median(intensity[label == one]) for one in range(label.max() + 1)], kind="stable")
     rank = np.append(np.argsort(order), -1)  # label -1 stays
     label = rank[label]

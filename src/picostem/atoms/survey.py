@@ -10,6 +10,7 @@ import numpy as np
 
 from picostem.atoms.columns import Columns
 from picostem.atoms.find import find_atoms, fit_atoms
+from picostem.atoms.predict import AtomNet
 from picostem.atoms.recording import Recording, measure_recording
 from picostem.atoms.species import Classified, classify, vacant_sites
 from picostem.atoms.table import AtomTable
@@ -42,11 +43,16 @@ class Survey:
         return self.found.table
 
 
-def survey(images: Iterable[Image], columns: Columns | None = None, progress: Progress | None = None) -> Survey:
+def survey(
+    images: Iterable[Image],
+    columns: Columns | None = None,
+    net: AtomNet | None = None,
+    progress: Progress | None = None,
+) -> Survey:
     """Find, link and sort the atoms of an image, or of a movie's frames in order.
 
     Args:
-        columns: of the crystal that is shown, if it is known.
+        columns: of the crystal that is shown, if it is known. net: says where atoms are, instead of a search.
 
     Raises:
         ImageError: a frame cannot be used. UsageError: there is none.
@@ -58,7 +64,7 @@ def survey(images: Iterable[Image], columns: Columns | None = None, progress: Pr
     for image in images:
         report("atoms", len(tables), 0)
         first = first or image
-        tables.append(_complete(image))
+        tables.append(_complete(image, net))
     if first is None:
         raise UsageError("expected at least one image")
     report("species", 0, 0)
@@ -70,12 +76,12 @@ def survey(images: Iterable[Image], columns: Columns | None = None, progress: Pr
     return Survey(first, len(tables), classify(table, columns), recording, time.perf_counter() - start)
 
 
-def _complete(image: Image) -> AtomTable:
+def _complete(image: Image, net: AtomNet | None) -> AtomTable:
     """The atoms of an image; where its lattice has sites without one, the image is fitted again with atoms there.
 
     A faint atom beside bright ones can be overlooked until its place is known; those that are not there are left out.
     """
-    table = find_atoms(image)
+    table = find_atoms(image) if net is None else fit_atoms(image, net.detect(image).place)
     sites = vacant_sites(table)
     if not len(sites):
         return table

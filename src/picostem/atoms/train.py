@@ -6,11 +6,12 @@ import contextlib
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from picostem.atoms.specimens import KINDS
 from picostem.errors import DataError, UsageError
 from picostem.net_folder import write_folder
 from picostem.onnx_file import traced
-from picostem.training import Progress, device_of, run, warmed_up
+from picostem.training import Progress, device_of, has_bfloat16, run, warmed_up
 
 FloatArray = NDArray[np.float64]
 
@@ -40,6 +41,8 @@ NET = "net"
 REACH = 2.5
 """Pixels, half an Å, from an atom up to which a detection is of it."""
 THRESHOLDS = tuple(round(0.1 + 0.05 * i, 2) for i in range(15))
+VIEWS = 4
+"""Patches of a scene, which takes longer to draw than to learn from."""
 AHEAD = 3
 """Batches that are drawn before they are needed."""
 AXES = {0: "images", 2: "rows", 3: "columns"}
@@ -56,10 +59,19 @@ class Patch:
     maps: Maps
 
 
-def draw_patch(settings: AtomSettings, plan: ScenePlan, seed: int) -> Patch:
-    """A patch of a random scene, whose pixel size is known only roughly."""
+def draw_views(settings: AtomSettings, plan: ScenePlan, seed: int) -> list[Patch]:
+    """VIEWS patches of a random scene, mirrored or not, each with a pixel size that is known only roughly."""
     rng = np.random.default_rng(seed)
-    return patch_of(draw_scene(rng, plan), settings, rng)
+    scene = draw_scene(rng, plan)
+    return [patch_of(mirrored(scene, rng), settings, rng) for _ in range(VIEWS)]
+
+
+def mirrored(scene: Scene, rng: np.random.Generator) -> Scene:
+    """A scene with its rows or columns reversed, both or none."""
+    back = rng.random(2) < 0.5
+    axes = tuple(int(axis) for axis in np.flatnonzero(back))
+    place = np.where(back, np.array(scene.data.shape) - 1 - scene.place, scene.place)
+    return replace(scene, data=np.flip(scene.data, axes), place=place)
 
 
 def patch_of(scene: Scene, settings: AtomSettings, rng: np.random.Generator) -> Patch:
@@ -90,12 +102,12 @@ Draw = Callable[[np.random.Generator, int], list[Patch]]
 @contextlib.contextmanager
 def drawing(settings: AtomSettings, plan: ScenePlan, workers: int) -> Iterator[Draw]:
     """A function that draws patches, by so many processes beside this one; what it draws is the same for any number."""
-    one = partial(draw_patch, settings, plan)
+    one = partial(draw_views, settings, plan)
     if workers == 0:
-        yield lambda rng, count: [one(seed) for seed in _seeds(rng, count)]
+        yield lambda rng, count: _flat(map(one, _seeds(rng, count)), count)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: deque[tuple[list[int], list[Future[Patch]]]] = deque()
+        waiting: deque[tuple[list[int], list[Future[list[Patch]]]]] = deque()
 
         def draw(rng: np.random.Generator, count: int) -> list[Patch]:
             coming = deepcopy(rng)
@@ -108,13 +120,18 @@ def drawing(settings: AtomSettings, plan: ScenePlan, workers: int) -> Iterator[D
                 seeds = _seeds(coming, count)
                 waiting.append((seeds, [pool.submit(one, seed) for seed in seeds]))
             _seeds(rng, count)
-            return [future.result() for future in waiting.popleft()[1]]
+            return _flat((future.result() for future in waiting.popleft()[1]), count)
 
         yield draw
 
 
 def _seeds(rng: np.random.Generator, count: int) -> list[int]:
-    return [int(seed) for seed in rng.integers(2**63, size=count)]
+    """Of the scenes for so many patches."""
+    return [int(seed) for seed in rng.integers(2**63, size=-(-count // VIEWS))]
+
+
+def _flat(views: Iterable[list[Patch]], count: int) -> list[Patch]:
+    return list(chain.from_iterable(views))[:count]
 
 
 @dataclass
@@ -244,8 +261,9 @@ def one_step(learning: AtomLearning, patches: list[Patch]) -> dict[str, float]:
     for group in learning.optimiser.param_groups:
         group["lr"] = settings.learning_rate * warmed_up(learning.step, settings.steps, settings.warm_up)
     learning.network.train()
-    logits, offset = learning.network(_images(learning, patches))
-    of_heat, of_offset = loss_of(logits, offset, _wanted(learning, patches))
+    with torch.autocast(learning.device.type, dtype=torch.bfloat16, enabled=has_bfloat16(learning.device)):
+        logits, offset = learning.network(_images(learning, patches))
+    of_heat, of_offset = loss_of(logits.float(), offset.float(), _wanted(learning, patches))
     loss = of_heat + settings.offset_weight * of_offset
     learning.step += 1
     if not math.isfinite(float(loss.detach())):

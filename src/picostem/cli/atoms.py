@@ -16,12 +16,15 @@ from picostem.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from picostem.atoms.columns import Columns
+    from picostem.atoms.predict import AtomNet
     from picostem.atoms.survey import Progress, Survey
     from picostem.image import Image
 
 
 def atoms(
-    files: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images or movies: dm3, dm4, emd, tif, ...")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE", help="Images or movies: dm4, emd, tif, sxm, spm, ...")
+    ],
     pixel_size: Annotated[
         float | None, typer.Option(metavar="Å", help="Å per pixel; else the file's, else places are in pixels only.")
     ] = None,
@@ -34,6 +37,12 @@ def atoms(
             metavar="CRYSTAL",
             help="The crystal that is shown, to name sites and vacancies: a built-in name (see `picostem materials`) "
             "or a CIF, POSCAR or xyz file with c along the beam.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NET", help="Look for atoms with a network, the folder that `picostem train atoms` left in DIR/net."
         ),
     ] = None,
     dataset: Annotated[
@@ -59,15 +68,17 @@ def atoms(
 ) -> None:
     """Find every atom of images: place with covariance, class, vacancies; in movies, tracks."""
     from picostem.atoms.columns import load_columns
+    from picostem.atoms.predict import AtomNet
 
     if pixel_size is not None and not 0 < pixel_size < float("inf"):
         raise UsageError(f"--pixel-size is {pixel_size:g}; expected a positive length in Å")
     if frame is not None and frame < 0:
         raise UsageError(f"--frame is {frame}; frames are counted from 0")
     columns = None if cif is None else load_columns(cif)  # said once, not for every file
+    net = None if weights is None else AtomNet.load(weights.expanduser())
     places = plan(files, out, json, "atoms")
     jobs = [Job(file, folder, dataset, frame) for file, folder in zip(files, places, strict=True)]
-    found, code = _all(jobs, pixel_size, columns, json)
+    found, code = _all(jobs, How(pixel_size, columns, net), json)
     if json is not None:
         write_document(found if len(files) > 1 else found[0], json)
     if code:
@@ -84,9 +95,16 @@ class Job:
     frame: int | None
 
 
-def _all(
-    jobs: list[Job], pixel_size: float | None, columns: Columns | None, json: str | None
-) -> tuple[list[dict[str, Any]], int]:
+@dataclass(frozen=True)
+class How:
+    """What is the same for all of them: Å per pixel where that is given, the crystal's columns, the network."""
+
+    pixel_size: float | None
+    columns: Columns | None
+    net: AtomNet | None
+
+
+def _all(jobs: list[Job], how: How, json: str | None) -> tuple[list[dict[str, Any]], int]:
     """JSON forms of all results and the exit code; a bad file does not stop the others."""
     from picostem.cli.watch import watch
     from picostem.report.atoms import atoms_dict, save_atoms
@@ -96,7 +114,7 @@ def _all(
         for index, job in enumerate(jobs):
             progress.begin(job.file.name, index, len(jobs))
             try:
-                found = _one(job, pixel_size, columns, progress.report)
+                found = _one(job, how, progress.report)
                 if job.folder is not None:
                     progress.report("figure and files", 0, 0)
                     save_atoms(found, job.folder)
@@ -113,13 +131,14 @@ def _all(
     return results, code
 
 
-def _one(job: Job, pixel_size: float | None, columns: Columns | None, report: Progress) -> Survey:
+def _one(job: Job, how: How, report: Progress) -> Survey:
     from picostem.atoms.survey import survey
 
     images = _images(job)
-    if pixel_size is not None:
-        images = (image.with_pixel_size(pixel_size, "user") for image in images)
-    return survey(images, columns, report)
+    if how.pixel_size is not None:
+        size = how.pixel_size
+        images = (image.with_pixel_size(size, "user") for image in images)
+    return survey(images, how.columns, how.net, report)
 
 
 def _images(job: Job) -> Iterable[Image]:

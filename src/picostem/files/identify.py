@@ -25,11 +25,15 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x00\x00\x00\x04", "dm4"),
     (0, b"IMGBLO", "blo"),
     (208, b"MAP", "mrc"),
+    (0, b":NANONIS_VERSION:", "sxm"),
+    (0, b"ISO/TC 201 SPM data transfer format", "spm"),
+    (0, b"ONTMATRX0101", "mtrx"),
 )
 """(offset, bytes, format)."""
 
 _OWN_NAME = (
-    "png bmp tif npy npz dm3 dm4 ser emi hspy zspy nxs mrc mrcz blo mib prz tvips unf rpl bcf asw app5 xml emd jpg"
+    "png bmp tif npy npz dm3 dm4 ser emi hspy zspy nxs mrc mrcz blo mib prz tvips unf rpl bcf asw app5 xml emd jpg "
+    "sxm spm mtrx par txt"
 )
 EXTENSIONS: dict[str, str] = {name: name for name in _OWN_NAME.split()} | {
     "tiff": "tif",

@@ -24,6 +24,11 @@ _READERS = {
     "mrc": ("mrc", "read_mrc"),
     "nsid": ("nsid", "read_nsid"),
     "zspy": ("zspy", "read_zspy"),
+    "sxm": ("sxm", "read_sxm"),
+    "spm": ("iso28600", "read_iso28600"),
+    "mtrx": ("matrix", "read_matrix"),
+    "par": ("scala", "read_scala"),
+    "txt": ("height_text", "read_height_text"),
 }
 """Format to module and function; all others are RosettaSciIO's. Imported when needed, to start quickly."""
 

@@ -71,6 +71,12 @@ def pixel_size(scale: object, units: object) -> float | None:
     return size if SMALLEST_PIXEL <= size <= LARGEST_PIXEL else None
 
 
+def angstroms(units: str) -> float | None:
+    """Å in one of a unit, or None if it is no unit of length."""
+    found, factor = _parse(units)
+    return factor if found == "length" else None
+
+
 @cache
 def _registry() -> pint.UnitRegistry[float]:
     import pint

@@ -21,7 +21,16 @@ from picostem.version import VERSION
 if TYPE_CHECKING:
     from picostem.atoms.survey import Survey
 
-FILES = ("atoms.parquet", "atoms.csv", "atoms.xyz", "figure.png", "result.json")
+FILES = (
+    "atoms.parquet",
+    "atoms.csv",
+    "atoms.xyz",
+    "atoms.hspy",
+    "defects.parquet",
+    "defects.csv",
+    "figure.png",
+    "result.json",
+)
 """The last one last: where it is, all are."""
 
 
@@ -31,12 +40,17 @@ def save_atoms(survey: Survey, folder: Path) -> None:
     Raises:
         OutputError: the folder is a file, cannot be written to, or the disk is full.
     """
+    from picostem.report import atoms_export as export
     from picostem.report.atoms_figure import png
 
     with staged(folder, FILES) as part:
         (part / "atoms.parquet").write_bytes(survey.table.as_parquet())
         (part / "atoms.csv").write_bytes(survey.table.as_csv())
         (part / "atoms.xyz").write_bytes(xyz(survey))
+        export.write_markers(survey, part / "atoms.hspy")
+        defects = export.defect_columns(survey)
+        (part / "defects.parquet").write_bytes(export.as_parquet(defects))
+        (part / "defects.csv").write_bytes(export.as_csv(defects))
         (part / "figure.png").write_bytes(png(survey))
         text = json.dumps(atoms_dict(survey), indent=2, ensure_ascii=False, allow_nan=False)
         (part / "result.json").write_bytes((text + "\n").encode("utf-8", "backslashreplace"))

@@ -94,7 +94,7 @@ def select(
     all corners. Where few features tell (the twist of hexagonal layers) this decides; for slips, it changes little.
 
     Raises:
-        UsageError: no experimental picture, too few pictures, or scikit-learn is not installed.
+        UsageError: no experimental picture, or too few pictures.
     """
     if not len(experiment) or len(experiment) + len(simulated) < LEAST_PICTURES:
         raise UsageError(
@@ -213,10 +213,8 @@ def _perplexity(count: int, asked: float) -> tuple[float, tuple[str, ...]]:
 
 
 def _embedded(features: FloatArray, perplexity: float, seed: int) -> FloatArray:
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError:
-        raise UsageError('selecting needs scikit-learn: pip install "picostem[train]"') from None
+    from sklearn.manifold import TSNE
+
     if not features.any():
         raise UsageError("all pictures have equal features: there is nothing to select by")
     method = "exact" if len(features) <= _EXACT else "barnes_hut"
