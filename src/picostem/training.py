@@ -136,6 +136,14 @@ def device_of(name: str) -> torch.device:
     return device
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes with bfloat16 faster than with single precision."""
+    import torch
+
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # from 2.10 on
+    return device.type == "cuda" or bool(known.get("avx512_bf16", False))
+
+
 def write_state(learning: Resumable, path: Path, identity: Mapping[str, Any], form: str) -> None:
     """Everything that the next step depends on, in one file; raises `OutputError`."""
     tensors = checkpoint.prefixed("optimiser", checkpoint.optimiser_tensors(learning.optimiser))

@@ -11,6 +11,7 @@ import pytest
 
 from picostem.bench.case import load_cases
 from picostem.bench.patches import PatchScore, as_dict, measure, tables, totals, true_label
+from picostem.bench.patches_figure import draw_errors, save_errors
 from picostem.dataset.patch_plan import PatchPlan
 from picostem.errors import DataError
 from picostem.infer.patch_card import PatchCard
@@ -21,16 +22,16 @@ from picostem.simulate import AcquisitionSettings, Microscope, simulate_stack, w
 from picostem.structure import Stack, load_monolayer
 
 MOS2 = load_monolayer("MoS2")
-TWIST = Labels.of((MOS2, MOS2), "twist", "torus")
-SLIP = Labels.of((MOS2, MOS2), "slip", "torus")
+TWIST = Labels.of((MOS2, MOS2), "twist", "waves")
+SLIP = Labels.of((MOS2, MOS2), "slip", "waves")
 SHIFT = np.array([0.2, 0.45])
 
 
 class Says:
-    """Stands for a session that says one label of every patch, with numbers of length 0.95."""
+    """Stands for a session that says one label of every patch."""
 
     def __init__(self, labels: Labels, label: Any) -> None:
-        self.numbers = 0.95 * labels.targets(np.array([label], dtype=np.float64))[0, :1]
+        self.numbers = labels.targets(np.array([label], dtype=np.float64))
 
     def run(self, names: list[str], feed: dict[str, Any]) -> list[np.ndarray]:
         return [np.repeat(self.numbers, len(feed["patches"]), axis=0)]
@@ -65,8 +66,8 @@ def test_twists(folder: Path) -> None:
     """73° of a crystal with a period of 120° look like 47°."""
     (score,) = measure(folder, net("twist", [47.5 * DEGREE]), 9.0)
     assert (score.name, score.true) == ("twist", pytest.approx(47))
-    assert score.error == pytest.approx(np.full(9, 0.5))  # windows of 11.5 Å in 30 Å, three to a side
-    assert score.sure == pytest.approx(0.95)
+    assert score.error == pytest.approx(np.full(9, 0.5), rel=1e-3)  # windows of 11.5 Å in 30 Å, three to a side
+    assert score.sure == pytest.approx(1, abs=1e-3)
 
 
 def test_slips(folder: Path) -> None:
@@ -75,7 +76,7 @@ def test_slips(folder: Path) -> None:
     assert SLIP.distance(label[None], SHIFT[None]) == pytest.approx(0, abs=1e-6)
     (score,) = measure(folder, net("slip", SHIFT + [0.1, 0.0]))
     assert score.name == "slip" and score.true is None
-    assert score.error == pytest.approx(np.full(len(score.error), 0.1 * np.linalg.norm(MOS2.cell[0])))
+    assert score.error == pytest.approx(np.full(len(score.error), 0.1 * np.linalg.norm(MOS2.cell[0])), rel=1e-3)
 
 
 def test_sums_and_table() -> None:
@@ -90,6 +91,21 @@ def test_sums_and_table() -> None:
     document = json.loads(json.dumps(as_dict([many, few], TWIST), allow_nan=False))
     assert document["images"][1] == {"name": "few", "true_deg": 20.0, "error": [2.0], "sure": [0.5]}
     assert document["totals"]["mean_error_deg"] == 1.0
+
+
+def test_the_figure_gives_every_image_the_same_weight(tmp_path: Path) -> None:
+    """Nine windows off by nothing, drawn at the least error there is, and one off by 0.2°, are half of it each."""
+    many = PatchScore("many", np.zeros(9), np.ones(9), 10.0)
+    few = PatchScore("few", np.full(1, 0.2), np.ones(1), 20.0)
+    shares, below = draw_errors([many, few], TWIST).axes
+    drawn: list[Any] = list(shares.patches)
+    bars = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in drawn if bar.get_height() > 0]
+    assert [height for *_, height in bars] == pytest.approx([50, 50])
+    assert bars[0][0] == pytest.approx(1e-4) and bars[1][0] < 0.2 < sum(bars[1][:2])
+    assert np.asarray(below.get_lines()[0].get_ydata())[[8, 9]] == pytest.approx([50, 100])
+    assert np.asarray(shares.get_lines()[0].get_xdata()) == pytest.approx(0.1)  # the mean
+    save_errors([few], SLIP, tmp_path / "errors.png")
+    assert (tmp_path / "errors.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_nothing_to_measure(folder: Path) -> None:

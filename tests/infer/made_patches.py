@@ -10,7 +10,7 @@ from picostem.infer.patch_labels import Labels
 
 SIDE = 32
 PLAN = PatchPlan("MoS2", side=SIDE, pixel_A=0.4)
-LABELS = Labels.of(PLAN.stack(), "slip", "torus")
+LABELS = Labels.of(PLAN.stack(), "slip", "waves")
 PLAIN = Labels.of(PLAN.stack(), "slip", "plain")
 
 

@@ -34,7 +34,7 @@ class Gratings:
         wave = np.exp(2j * np.pi * np.arange(SIDE) / 8)
         along = np.abs(patches.mean(axis=1) @ wave) > np.abs(patches.mean(axis=2) @ wave)
         slips = np.stack([np.where(along, 0.1, 0.3), np.full(len(along), 0.2)], axis=1)
-        return [LABELS.targets(slips)[:, 0]]
+        return [LABELS.targets(slips)]
 
 
 def halves(side: int = 256) -> Image:
@@ -179,7 +179,7 @@ def test_folders_are_replaced_but_not_other_things(made: Any, tmp_path: Path) ->
     with pytest.raises(OutputError, match="holds something else"):
         export_patch_net(network, CARD_OF, tmp_path)
     plain = Labels.of(PLAN.stack(), "slip", "plain")
-    with pytest.raises(UsageError, match="card of a network of 4 outputs, got 2"):
+    with pytest.raises(UsageError, match="card of a network of 6 outputs, got 2"):
         export_patch_net(network, PatchCard.of("made", PLAN, plain), tmp_path / "new")
 
 

@@ -1,20 +1,18 @@
-"""What a network for patches says in numbers: labels plain, as published, as angles, or as densities of twists.
+"""What a network for patches says in numbers: labels plain, as published, as waves, or as densities of twists.
 
 A label is one stacking u, of c coordinates modulo 1: slips as fractions of the cell, or a twist over the period of its
 layers. Those that look the same are A u, A one of some integer matrices: see `picostem.infer.torus` for slips; a twist
-of like layers looks like the opposite one. A number for each coordinate needs one of the equivalents for all:
+of like layers looks like the opposite one.
 
-    plain: the first in order of those from 0 to below 1. It jumps where two of them are as good.
-    torus: cos 2πu and sin 2πu of every coordinate, and of all equivalents the one nearest to the answer counts.
+    plain: a number for each coordinate, of those from 0 to below 1 the first in order. It jumps where two are as good.
+    waves: functions of u that are smooth and the same for all that look the same, see `picostem.infer.patch_waves`.
     density: of twists, how likely each of them is, see `picostem.infer.patch_density`.
-
-The torus has no seam at the cell's border. A cut stays where like layers slide: going round a slip with D = -D takes D
-to -D, so that a network has to change from one to the other somewhere, and is less sure there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from picostem.dataset.patch_plan import Task
 from picostem.errors import DataError, UsageError
 from picostem.infer.patch_density import Density
+from picostem.infer.patch_waves import Waves
 from picostem.infer.torus import Torus
 from picostem.physics import DEGREE
 from picostem.structure.equivalence import twist_distance
@@ -31,7 +30,7 @@ from picostem.structure.monolayer import Monolayer
 FloatArray = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-Form = Literal["plain", "torus", "density"]
+Form = Literal["plain", "waves", "density"]
 
 STEP_DEG = 0.5
 """Between the Gaussians of a density."""
@@ -76,7 +75,7 @@ class Labels:
         if shape[1] % unit[0] or not np.array_equal(self.maps[0], np.eye(shape[1])):
             raise DataError(f"expected coordinates in groups of {unit[0]} and the identity first, got {shape[1]}")
         if self.form == "density" and not self.twists:
-            raise UsageError("densities are of twists: take plain or torus for slips")
+            raise UsageError("densities are of twists: take plain or waves for slips")
 
     @classmethod
     def of(cls, layers: tuple[Monolayer, ...], task: Task, form: Form) -> Labels:
@@ -96,7 +95,12 @@ class Labels:
         """How many numbers the network says."""
         if self.form == "density":
             return 3 * (self.angles // 2 + 1)
-        return self.coordinates * (1 if self.form == "plain" else 2)
+        return self.coordinates if self.form == "plain" else len(self.waves)
+
+    @cached_property
+    def waves(self) -> Waves:
+        """Those of the form of this name."""
+        return Waves.of(self.maps)
 
     @property
     def twists(self) -> bool:
@@ -114,15 +118,10 @@ class Labels:
         return np.asarray(np.round(np.einsum("eij,kj->kei", self.maps, turns), DIGITS) % 1.0)
 
     def targets(self, labels: FloatArray) -> Single:
-        """What the network should say, any of these, shape (k, 1 or e, size); of densities, the twist over its period.
-
-        That is from 0 to 1/2, shape (k, 1, 1).
-        """
+        """What the network should say, shape (k, size); of densities, the twist over its period, 0 to 1/2, (k, 1)."""
         turns = self.equivalents(labels)
-        if self.form == "torus":
-            angle = 2 * np.pi * turns
-            return np.concatenate([np.cos(angle), np.sin(angle)], axis=2).astype(np.float32)
-        return self._first(turns)[:, None].astype(np.float32)
+        values = self.waves.at(turns[:, 0]) if self.form == "waves" else self._first(turns)
+        return values.astype(np.float32)
 
     def canonical(self, labels: FloatArray) -> FloatArray:
         """Of the labels that look the same, the first in order, shape (k, c)."""
@@ -136,8 +135,9 @@ class Labels:
     def decoded(self, outputs: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
         """Labels, canonical, shape (k, c), and how sure the network is, from 0 to 1, (k,), of what it said, (k, size).
 
-        The mean of what cannot be told apart has a shorter (cos, sin): the least length of any coordinate's is how sure
-        it is. Of a density that is the probability within NEAR_DEG. Plain numbers say nothing of that: 1.
+        Waves of what cannot be told apart average to those of no stacking: how sure the network is falls with the
+        distance to the nearest stacking's, root mean square. Of a density it is the probability within NEAR_DEG. Plain
+        numbers say nothing of that: 1.
         """
         values = np.asarray(outputs, dtype=np.float64)
         unit = self.unit[0, 0] if self.twists else 1.0
@@ -147,9 +147,9 @@ class Labels:
             density, near = Density.of(values), NEAR_DEG * DEGREE / unit
             peak = density.peaks()
             return peak[:, None] * unit, density.within(peak - near, peak + near)
-        cosine, sine = np.split(values, 2, axis=1)
-        sure = np.minimum(np.hypot(cosine, sine), 1.0).min(axis=1)
-        return self.canonical(np.arctan2(sine, cosine) / (2 * np.pi) * unit), sure
+        turns = self.waves.nearest(values)
+        away = np.sqrt(np.mean((values - self.waves.at(turns)) ** 2, axis=1))
+        return self.canonical(turns * unit), np.clip(1 - away, 0.0, 1.0)
 
     def distance(self, a: FloatArray, b: FloatArray) -> FloatArray:
         """How far the stackings of labels (k, c) are apart: slips in Å, as `Torus.distance`, twists in rad."""

