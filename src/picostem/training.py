@@ -140,7 +140,7 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes with bfloat16 faster than with single precision."""
     import torch
 
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # from 2.10 on
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # from 2.10 on
     return device.type == "cuda" or bool(known.get("avx512_bf16", False))
 
 

@@ -23,7 +23,7 @@ from picostem.atoms.specimens import (
     Plane,
     Specimen,
     built_in_planes,
-    file_planes,
+    chosen_planes,
     joined,
     projected,
     random_plane,
@@ -87,10 +87,12 @@ class TestSpecimens:
 
     def test_files(self, tmp_path: Path) -> None:
         bulk("Cu", "fcc", a=3.6, cubic=True).write(tmp_path / "Cu.cif")
-        planes = file_planes((str(tmp_path / "Cu.cif"),))
+        planes = chosen_planes((str(tmp_path / "Cu.cif"),))
         assert planes[0].numbers.tolist() == [29] * 4
+        (layer,) = chosen_planes(("ws2",))
+        assert sorted(layer.numbers.tolist()) == [16, 16, 74]
         with pytest.raises(FileError, match="cannot read"):
-            file_planes((str(tmp_path / "none.cif"),))
+            chosen_planes((str(tmp_path / "none.cif"),))
 
     def test_grains_do_not_overlap(self) -> None:
         rng = np.random.default_rng(0)
@@ -173,7 +175,7 @@ def test_quick() -> None:
 
 
 def test_refusals() -> None:
-    for wrong in ({"pixel_A": (0.3, 0.1)}, {"counts": (0.0, 1.0)}, {"extent_A": 0.0}, {"file_share": 2.0}):
+    for wrong in ({"pixel_A": (0.3, 0.1)}, {"counts": (0.0, 1.0)}, {"extent_A": 0.0}, {"share": 2.0}):
         with pytest.raises(UsageError, match="expected"):
             ScenePlan(**wrong)
     for other in ({"steps": 0}, {"side": 30}, {"learning_rate": 0.0}, {"misjudged": -1.0}):

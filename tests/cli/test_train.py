@@ -58,7 +58,7 @@ def test_atoms(picostem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.code == 0, ended.err
     assert ended.out.startswith("trained/net: f1 0.")
     card = json.loads(Path("trained/net/atoms.json").read_text("utf-8"))
-    assert (card["name"], card["training"]["licence"], card["training"]["plan"]["cifs"]) == (
+    assert (card["name"], card["training"]["licence"], card["training"]["plan"]["crystals"]) == (
         "trained",
         "CC0",
         ["Cu.cif"],

@@ -91,7 +91,8 @@ class AtomNetwork(nn.Module):
             self.says.weight.mul_(0.1)
             self.says.bias.zero_()  # type: ignore[union-attr]
             self.says.bias[: config.classes] = float(np.log(RARE / (1 - RARE)))  # type: ignore[index]
-        self.to(memory_format=torch.channels_last)  # a third quicker on processors
+        # a third quicker on processors
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and offsets."""

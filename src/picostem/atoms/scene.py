@@ -31,8 +31,8 @@ from picostem.atoms.specimens import (
     Plane,
     Specimen,
     built_in_planes,
+    chosen_planes,
     damaged,
-    file_planes,
     random_plane,
     scattered,
     tiled,
@@ -153,8 +153,8 @@ def draw_scene(rng: np.random.Generator, plan: ScenePlan, shape: tuple[int, int]
 
 def _plane(rng: np.random.Generator, plan: ScenePlan) -> Plane | None:
     """A crystal, from files, built in or of no kind that there is; None for atoms without order."""
-    if plan.cifs and rng.random() < plan.file_share:
-        planes = file_planes(plan.cifs)
+    if plan.crystals and rng.random() < plan.share:
+        planes = chosen_planes(plan.crystals)
     elif rng.random() < 0.1:
         return None
     elif rng.random() < 0.3:

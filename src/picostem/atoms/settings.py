@@ -13,8 +13,8 @@ class ScenePlan:
     """What random scenes are made of.
 
     Attributes:
-        cifs: structure files beside the built-in materials, seen along their zone axes.
-        file_share: share of specimens that come from these files, if there are any.
+        crystals: monolayers by name, and structure files, seen along their zone axes.
+        share: of specimens that are of these, if there are any; the others are of any crystal, or of none.
         pixel_A: least and most of the pixel size, Å, before the image is resampled.
         counts: least and most electrons of the median column.
         extent_A: side of a scene, Å.
@@ -23,8 +23,8 @@ class ScenePlan:
         UsageError: numbers out of range.
     """
 
-    cifs: tuple[str, ...] = ()
-    file_share: float = 0.4
+    crystals: tuple[str, ...] = ()
+    share: float = 0.4
     pixel_A: tuple[float, float] = (0.05, 0.3)
     counts: tuple[float, float] = (20.0, 4000.0)
     extent_A: float = 34.0
@@ -33,7 +33,7 @@ class ScenePlan:
         for low, high in (self.pixel_A, self.counts):
             if not 0 < low <= high:
                 raise UsageError(f"expected limits above 0, the lower one first, got {self}")
-        if not (0 <= self.file_share <= 1 and self.extent_A > 0):
+        if not (0 <= self.share <= 1 and self.extent_A > 0):
             raise UsageError(f"expected a share from 0 to 1 and a positive extent, got {self}")
 
 

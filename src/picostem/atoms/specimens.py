@@ -17,7 +17,7 @@ from ase.build import bulk
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from picostem.structure import hole, load_monolayer, material_names, rotation_matrix
+from picostem.structure import Monolayer, hole, load_monolayer, material_names, rotation_matrix
 from picostem.structure.crystal import read_crystal
 
 FloatArray = NDArray[np.float64]
@@ -105,11 +105,7 @@ def projected(atoms: Atoms, zone: tuple[int, int, int]) -> Plane:
 @cache
 def built_in_planes() -> tuple[Plane, ...]:
     """Every built-in monolayer, and common crystals along their zone axes."""
-    layers = [load_monolayer(name) for name in material_names()]
-    flat = [
-        Plane(one.cell, one.positions[:, :2], np.asarray(Atoms(list(one.symbols)).numbers, dtype=np.int64))
-        for one in layers
-    ]
+    flat = [_seen_from_above(load_monolayer(name)) for name in material_names()]
     graphene = Plane(2.46 * np.array([[1, 0], [-0.5, 0.75**0.5]]), np.array([[0, 0], [0, 1.42]]), np.array([6, 6]))
     perovskite = Atoms("SrTiO3", scaled_positions=[(0, 0, 0), *_FACES], cell=[3.905] * 3, pbc=True)
     crystals = [
@@ -129,9 +125,24 @@ _FACES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5))
 
 
 @cache
-def file_planes(cifs: tuple[str, ...]) -> tuple[Plane, ...]:
-    """Crystals of structure files along their zone axes; raises `FileError` and `StructureError` as `read_crystal`."""
-    return tuple(projected(read_crystal(Path(cif)), zone) for cif in cifs for zone in ZONES)
+def chosen_planes(crystals: tuple[str, ...]) -> tuple[Plane, ...]:
+    """Built-in monolayers by name, and crystals of structure files along their zone axes.
+
+    Raises:
+        FileError, StructureError: as `read_crystal`.
+    """
+    built_in = {name.casefold() for name in material_names()}
+    planes: list[Plane] = []
+    for one in crystals:
+        if one.casefold() in built_in:
+            planes.append(_seen_from_above(load_monolayer(one)))
+        else:
+            planes += [projected(read_crystal(Path(one)), zone) for zone in ZONES]
+    return tuple(planes)
+
+
+def _seen_from_above(layer: Monolayer) -> Plane:
+    return Plane(layer.cell, layer.positions[:, :2], np.asarray(Atoms(list(layer.symbols)).numbers, dtype=np.int64))
 
 
 def random_plane(rng: np.random.Generator) -> Plane:

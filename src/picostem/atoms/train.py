@@ -27,7 +27,7 @@ from picostem.atoms.predict import Detections, decode
 from picostem.atoms.reading import PIXEL_A, Reading
 from picostem.atoms.scene import Scene, draw_scene
 from picostem.atoms.settings import AtomSettings, ScenePlan
-from picostem.atoms.specimens import KINDS
+from picostem.atoms.specimens import KINDS, chosen_planes
 from picostem.errors import DataError, UsageError
 from picostem.net_folder import write_folder
 from picostem.onnx_file import traced
@@ -210,6 +210,7 @@ def learn_atoms(
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    chosen_planes(plan.crystals)  # what is wrong with them is said now
     identity = json.loads(json.dumps({"settings": settings.as_dict(), "plan": asdict(plan), "seed": seed}))
     with drawing(settings, plan, workers) as draw:
         learning = start(draw, settings, seed, device)

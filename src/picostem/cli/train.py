@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from picostem.atoms.settings import ScenePlan
 from picostem.errors import UsageError
 
 if TYPE_CHECKING:
@@ -129,9 +130,16 @@ def stacking(
 def atoms(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for checkpoint, losses, and DIR/net in the end.")],
     cif: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Crystal to train with too, along its zone axes; several times for several."),
+        list[str] | None,
+        typer.Option(
+            metavar="CRYSTAL",
+            help="To train with too: a built-in material, or a structure file, along its zone axes. Several times for "
+            "several.",
+        ),
     ] = None,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the scenes that show these; 1 for a network for nothing else.")
+    ] = ScenePlan.share,
     classes: Annotated[
         bool, typer.Option("--classes", help="Tell depleted columns, dopants and adatoms from other columns.")
     ] = False,
@@ -150,14 +158,14 @@ def atoms(
     from picostem.checkpoint import require
 
     require("torch", "safetensors", "onnx")
-    from picostem.atoms.settings import AtomSettings, ScenePlan
+    from picostem.atoms.settings import AtomSettings
     from picostem.atoms.specimens import KINDS
     from picostem.atoms.train import NET, learn_atoms
     from picostem.cli.watch import watch
 
     settings = replace(AtomSettings(), classes=len(KINDS) if classes else 1)
     settings = settings if steps is None else replace(settings, steps=steps)
-    plan = ScenePlan(cifs=tuple(str(path) for path in cif or ()))
+    plan = ScenePlan(crystals=tuple(cif or ()), share=share)
     out = out.expanduser()
     with watch() as progress:
         progress.begin(out.name, 0, 1)

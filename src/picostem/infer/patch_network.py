@@ -102,7 +102,8 @@ class PatchNetwork(nn.Module):
         ]
         self.head = nn.Sequential(*hidden, nn.Linear(sizes[-1], config.outputs))
         self.apply(_initialised)
-        self.to(memory_format=torch.channels_last)  # a third quicker on processors
+        # a third quicker on processors
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def outputs(self) -> int:
