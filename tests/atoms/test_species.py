@@ -33,7 +33,7 @@ def table_of(place: FloatArray, intensity: FloatArray, sigma: float, pixel_size:
         row=place[order, 0], col=place[order, 1], covariance=np.tile(np.eye(2) * 0.01, (n, 1, 1)), shape=SIZE,
         pixel_size=None if pixel_size is None else (pixel_size, pixel_size), intensity=intensity[order],
         intensity_sigma=np.full(n, sigma), background=np.ones(n), width=np.full(n, 2.0), score=np.full(n, 20.0),
-        chi2=np.ones(n), species=np.full(n, ""), p_species=nothing, anomaly=nothing,
+        chi2=np.ones(n), species=np.full(n, ""), p_species=nothing, anomaly=nothing, odd=np.full(n, ""),
         frame=np.zeros(n, dtype=np.int64), track=np.full(n, -1),
     )  # fmt: skip
 

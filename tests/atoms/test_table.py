@@ -20,7 +20,7 @@ def _table(pixel_size: tuple[float, float] | None) -> AtomTable:
         row=np.array([0.0, 3.0]), col=np.array([1.0, 4.5]), covariance=np.tile([[0.04, 0.01], [0.01, 0.09]], (2, 1, 1)),
         shape=(7, 9), pixel_size=pixel_size, intensity=np.array([100.0, 50.0]), intensity_sigma=np.array([10.0, 7.0]),
         background=np.ones(2), width=np.full(2, 2.0), score=np.array([9.0, 6.0]), chi2=np.ones(2),
-        species=np.array(["W", ""]), p_species=np.array([0.9, np.nan]), anomaly=nothing,
+        species=np.array(["W", ""]), p_species=np.array([0.9, np.nan]), anomaly=nothing, odd=np.full(2, ""),
         frame=np.zeros(2, dtype=np.int64), track=np.full(2, -1),
     )  # fmt: skip
 

@@ -183,6 +183,6 @@ def _table(place: FloatArray, shape: tuple[int, int]) -> AtomTable:
     return AtomTable(
         row=place[:, 0], col=place[:, 1], covariance=np.tile(np.eye(2), (n, 1, 1)), shape=shape, pixel_size=None,
         intensity=np.ones(n), intensity_sigma=np.ones(n), background=np.ones(n), width=np.ones(n), score=np.ones(n),
-        chi2=np.ones(n), species=np.full(n, ""), p_species=nothing, anomaly=nothing,
+        chi2=np.ones(n), species=np.full(n, ""), p_species=nothing, anomaly=nothing, odd=np.full(n, ""),
         frame=np.zeros(n, dtype=np.int64), track=np.full(n, -1),
     )  # fmt: skip

@@ -43,7 +43,7 @@ def _survey(stretched: float = 0.0, pixel_size: tuple[float, float] | None = PIX
         covariance=np.tile(np.diag([0.04, 0.01]), (n, 1, 1)), shape=SHAPE, pixel_size=pixel_size,
         intensity=np.tile(intensity[there], frames), intensity_sigma=np.full(n, 2.0), background=np.ones(n),
         width=np.full(n, 2.0), score=np.full(n, 20.0), chi2=np.ones(n), species=np.full(n, ""), p_species=nothing,
-        anomaly=nothing, frame=np.repeat(np.arange(frames), n // frames), track=np.full(n, -1),
+        anomaly=nothing, odd=np.full(n, ""), frame=np.repeat(np.arange(frames), n // frames), track=np.full(n, -1),
     )  # fmt: skip
     source = None if pixel_size is None else "user"
     image = Image(rng.random(SHAPE, np.float32), pixel_size, source, name="scan, 1")

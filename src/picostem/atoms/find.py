@@ -180,6 +180,7 @@ def _table(image: Image, sampled: Sampled, found: _Found) -> AtomTable:
         species=np.full(n, ""),
         p_species=np.full(n, np.nan),
         anomaly=np.full(n, np.nan),
+        odd=np.full(n, ""),
         frame=np.zeros(n, dtype=np.int64),
         track=np.full(n, -1),
     )

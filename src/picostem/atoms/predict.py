@@ -74,15 +74,23 @@ class AtomNet:
             ImageError: too small, too large, with NaN or infinite pixels, constant, or saturated.
             DataError: the network cannot be run, or gives no numbers.
         """
-        check_image(image)
-        reading = Reading.of(image)
-        heat, offset = in_tiles(self._said, reading.data, len(self.card.classes))
+        reading, heat, offset = self.heat(image)
         found = decode(heat, offset, self.card.threshold if threshold is None else threshold)
         place = reading.image_from_place(found.place)
         inside = np.all((place > -0.5) & (place < np.array(image.data.shape) - 0.5), axis=1)
         order = np.flatnonzero(inside)
         order = order[np.lexsort((place[order, 1], place[order, 0]))]
         return Detections(place[order], found.score[order], found.kind[order])
+
+    def heat(self, image: Image) -> tuple[Reading, Single, Single]:
+        """Its output layer: the image as it read it, and in those pixels what `in_tiles` gives.
+
+        Raises:
+            ImageError, DataError: as `detect` does.
+        """
+        check_image(image)
+        reading = Reading.of(image)
+        return (reading, *in_tiles(self._said, reading.data, len(self.card.classes)))
 
     def _said(self, tile: Single) -> tuple[Single, Single]:
         try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from picostem.atoms.anomaly import anomalies, shapes
 from picostem.atoms.columns import Columns
 from picostem.atoms.find import find_atoms, fit_atoms
 from picostem.atoms.predict import AtomNet
@@ -18,6 +20,7 @@ from picostem.atoms.track import link
 from picostem.errors import UsageError
 from picostem.image import Image
 
+FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 """Stage, how much of it is done, and of how much; 0 where that is not known."""
 
@@ -61,19 +64,25 @@ def survey(
     report = progress or (lambda stage, done, total: None)
     first: Image | None = None
     tables: list[AtomTable] = []
+    looks: list[FloatArray] = []
     for image in images:
         report("atoms", len(tables), 0)
         first = first or image
-        tables.append(_complete(image, net))
+        table = _complete(image, net)
+        tables.append(table)
+        looks.append(shapes(image, table))
     if first is None:
         raise UsageError("expected at least one image")
-    report("species", 0, 0)
+    report("species and anomalies", 0, 0)
     table = link(tables) if len(tables) > 1 else tables[0]
     recording = None
     if len(tables[0]):
         width = float(np.median(tables[0].width))
         recording = measure_recording(first.data, (width, width))
-    return Survey(first, len(tables), classify(table, columns), recording, time.perf_counter() - start)
+    found = classify(table, columns)
+    odd = anomalies(found.table, found.classes, found.basis, np.concatenate(looks))
+    found = replace(found, table=replace(found.table, anomaly=odd.score, odd=odd.what))
+    return Survey(first, len(tables), found, recording, time.perf_counter() - start)
 
 
 def _complete(image: Image, net: AtomNet | None) -> AtomTable:

@@ -27,7 +27,7 @@ class AtomTable:
         width: standard deviation of the peak, geometric mean of both axes, pixels. score: intensity in standard
             deviations of the image's noise. chi2: mean squared misfit within the peak, in variances.
         species: names, empty where unknown. p_species: probability of the species, NaN where unknown.
-        anomaly: how odd the atom is, NaN where not asked. frame: of a movie, else 0. track: -1 where not tracked.
+        anomaly, odd: how odd the atom is, NaN where not asked, and in what, see `picostem.atoms.anomaly`. frame: of a movie, else 0. track: -1 where not tracked.
     """
 
     row: FloatArray
@@ -44,6 +44,7 @@ class AtomTable:
     species: NDArray[np.str_]
     p_species: FloatArray
     anomaly: FloatArray
+    odd: NDArray[np.str_]
     frame: NDArray[np.int64]
     track: NDArray[np.int64]
 
@@ -82,6 +83,7 @@ class AtomTable:
             "anomaly": self.anomaly,
             "frame": self.frame,
             "track": self.track,
+            "odd": self.odd,
             "sigma_row": np.sqrt(self.covariance[:, 0, 0]),
             "sigma_col": np.sqrt(self.covariance[:, 1, 1]),
             "intensity_sigma": self.intensity_sigma,

@@ -170,6 +170,9 @@ def _summary(found: Survey, job: Job) -> str:
         names, counts = np.unique(what.vacancies.sublattice, return_counts=True)
         sites = ", ".join(f"{n} on {name}" for name, n in zip(names, counts, strict=True))
         lines.append(f"vacancies: {sites}")
+    odd, counts = np.unique(table.odd[table.odd != ""], return_counts=True)
+    if len(odd):
+        lines.append("odd atoms: " + ", ".join(f"{n} by {what}" for what, n in zip(odd, counts, strict=True)))
     if len(table):
         sigma = float(np.median(np.sqrt(np.einsum("nkk->n", table.covariance) / 2)))
         size = found.image.pixel_size

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from picostem.atoms.anomaly import NAMED
 from picostem.atoms.species import OFF_LATTICE
 from picostem.version import VERSION
 
@@ -22,9 +23,6 @@ FloatArray = NDArray[np.float64]
 Columns = dict[str, NDArray[Any]]
 
 SCHEMA = "picostem.defects/1"
-ODD = 3.0
-"""Anomaly from which an atom is a defect for it alone: one in a thousand of a perfect crystal's atoms has it."""
-
 AROUND = 2.3
 """Lengths of the longer lattice vector, within which atoms of the same sublattice say how the lattice is strained."""
 
@@ -106,7 +104,7 @@ def defect_columns(survey: Survey) -> Columns:
     for one in sorted(survey.found.classes, key=lambda one: one.atoms):
         usual[one.sublattice] = one  # the most frequent comes last
     common = np.array([usual[name].name if name else "" for name in site.tolist()], dtype=np.str_)
-    kind = np.where(table.anomaly >= ODD, "anomaly", "").astype("<U16")
+    kind = np.where(table.anomaly >= NAMED, "anomaly", "").astype("<U16")
     if survey.found.basis is not None:
         kind[(site != OFF_LATTICE) & (table.species != common)] = "substitution"
         kind[site == OFF_LATTICE] = "off lattice"
@@ -133,6 +131,7 @@ def defect_columns(survey: Survey) -> Columns:
         "intensity": np.append(none, table.intensity[odd]),
         "intensity_ratio": np.append(none, table.intensity[odd] / reference),
         "anomaly": np.append(none, table.anomaly[odd]),
+        "odd": np.append(np.full(len(gone.row), ""), table.odd[odd]),
         "nearest_defect_A": _nearest(np.column_stack([row * dy, col * dx]), frame),
         "strain_xx": strain[:, 0],
         "strain_yy": strain[:, 1],
