@@ -1,17 +1,20 @@
 """Make a set of multislice images of twisted bilayers for `picostem bench stack`.
 
-    python benchmarks/twist_set.py FOLDER [--count 44] [--seed 20261204]
+    python benchmarks/twist_set.py FOLDER [--count 44] [--material MoS2] [--field 42] [--noise-free] [--seed 20261204]
 
 Each image is computed by multislice (the extra "sim") with a pair of opposite frozen-phonon configurations, in which
 every atom of the field has a displacement of its own, and recorded with its own aberrations, dose, read noise, scan
-jitter and drift; its truth lies beside it. Angles, materials, fields and doses go round in cycles of different lengths,
-so that the first few images are a mixture already. Images that exist are kept, so that the script can be stopped and
-started again; image number i depends on the seed and i alone. About 40 s each on one core.
+jitter and drift; its truth lies beside it. Angles, materials, fields (20 to 60 Å) and doses go round in cycles of
+different lengths, so that the first few images are a mixture already; `--material` and `--field` (Å) leave one of each.
+`--noise-free` records nothing, for networks to learn from (docs/networks.md). Images that exist are kept, so that the
+script can be stopped and started again; image number i depends on the seed, the options and i alone. About 40 s each on
+one core, 70 s for a field of 60 Å.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -55,9 +58,9 @@ MICROSCOPES = {
 MULTISLICE = MultisliceSettings(configurations=2, slice_thickness=4.0, scan_step=0.9)
 
 
-def make(folder: Path, index: int, seed: int) -> None:
+def make(folder: Path, index: int, material: str | None, field: float | None, noise_free: bool, seed: int) -> None:
     """Simulate and write image number `index`."""
-    lower, upper = MATERIALS[index % len(MATERIALS)]
+    lower, upper = (material, material) if material else MATERIALS[index % len(MATERIALS)]
     name = f"T{index:03d}_{lower}" + (f"-{upper}" if upper != lower else "")
     if (folder / f"{name}.json").exists():
         return
@@ -65,11 +68,12 @@ def make(folder: Path, index: int, seed: int) -> None:
     rng = np.random.default_rng([seed, index])
     stack = bilayer(lower, upper, index, rng)
     pixel_size = rng.uniform(0.12, 0.18)
-    side = round(FIELDS[index % len(FIELDS)] * (RES2_SHARE if lower == "ReS2" else 1) / pixel_size)
+    share = RES2_SHARE if lower == "ReS2" else 1
+    side = round((field or FIELDS[index % len(FIELDS)] * share) / pixel_size)
     image, truth = simulate_stack(
         stack,
         microscope(lower, rng),
-        recording(DOSES[(index + index // 6) % len(DOSES)], rng),
+        AcquisitionSettings(dose=math.inf) if noise_free else recording(DOSES[(index + index // 6) % len(DOSES)], rng),
         (side, side),
         pixel_size,
         rng,
@@ -134,10 +138,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=44)
+    parser.add_argument("--material", choices=sorted(MICROSCOPES))
+    parser.add_argument("--field", type=float)
+    parser.add_argument("--noise-free", action="store_true")
     parser.add_argument("--seed", type=int, default=20261204)
     arguments = parser.parse_args()
     for index in range(arguments.count):
-        make(arguments.folder, index, arguments.seed)
+        make(arguments.folder, index, arguments.material, arguments.field, arguments.noise_free, arguments.seed)
 
 
 if __name__ == "__main__":

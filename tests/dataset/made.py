@@ -1,9 +1,10 @@
-"""Banks of a few microscopes, made once and shared by the tests of `dataset`."""
+"""Banks of a few microscopes and images with their truth, for the tests of `dataset` and `infer`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -12,14 +13,16 @@ from picostem.dataset.microscopes import build
 from picostem.dataset.plan import Plan
 from picostem.resolve.evidence import HARMONIC_LIMIT
 from picostem.resolve.model import Optics, StackModel
-from picostem.simulate import Microscope
-from picostem.structure import Monolayer, load_monolayer
+from picostem.simulate import AcquisitionSettings, Microscope, simulate_stack, write_simulation
+from picostem.structure import Monolayer, Stack, load_monolayer
 from picostem.structure.lattice import reflections
 
 RES2, MOS2 = load_monolayer("ReS2"), load_monolayer("MoS2")
 BEAM = (200.0, 24.0, (40.0, 200.0))
 OPTICS = Optics(200e3, 24e-3, 0.0, 40e-3, 200e-3, "user")
 MICROSCOPE = Microscope.from_lab_units(voltage_kV=200, semiangle_mrad=24, detector_mrad=(40, 200))
+
+NOISE_FREE = AcquisitionSettings(dose=np.inf)
 
 
 @cache
@@ -53,3 +56,12 @@ def steady_bank(material: str = "MoS2", antiparallel: bool = False) -> Bank:
 def without_kernels(bank: Bank) -> Bank:
     """Layers that scatter independently of each other."""
     return replace(bank, kernels=np.zeros_like(bank.kernels))
+
+
+def write_image(where: Path, name: str, stack: Stack, settings: AcquisitionSettings = NOISE_FREE) -> None:
+    """A fast image of 36 Å, said to be a multislice one, turned and mirrored."""
+    image, truth = simulate_stack(
+        stack, MICROSCOPE, settings, (240, 240), 0.15, np.random.default_rng(0), rotation=0.4, mirrored=True
+    )
+    truth["simulated"] = "multislice, for a test"
+    write_simulation(where, name, image, truth)

@@ -22,9 +22,10 @@ def test_a_plan_keeps_pixels_and_size() -> None:
     assert PatchPlan("MoS2", side=64, pixel_A=0.25).extent_A == 16.0
 
 
-def test_style() -> None:
+def test_sources() -> None:
     assert PatchPlan("MoS2").style == ""
     assert PatchPlan("MoS2", source="styled:a/b").style == "a/b"
+    assert (PatchPlan("MoS2", source="multislice:a/b").images, PatchPlan("MoS2").images) == ("a/b", "")
 
 
 def test_json_gives_it_back() -> None:
@@ -44,8 +45,11 @@ def test_json_gives_it_back() -> None:
         ({"scale": 0.5}, "scale is 0.5"),
         ({"twist_deg": (5.0, 1.0)}, "change their order"),
         ({"twist_deg": (1.0, 5.0), "twist_step_deg": 6.0}, "twist_step_deg is 6; expected above 0 to 4"),
-        ({"source": "styled:"}, "take fast or styled:NAME"),
-        ({"source": "real"}, "take fast or styled:NAME"),
+        ({"source": "styled:"}, "take fast, styled:NAME or multislice:FOLDER"),
+        ({"source": "multislice:"}, "take fast, styled:NAME or multislice:FOLDER"),
+        ({"source": "multislice:a", "step_A": 0.1}, "leave the step out"),
+        ({"source": "multislice:a", "twist_step_deg": 1.0}, "leave the step out"),
+        ({"source": "real"}, "take fast, styled:NAME or multislice:FOLDER"),
         ({"step_A": 3.0}, "step_A is 3"),
         ({"dose": (5.0, 1.0)}, "doses go from a least"),
     ],

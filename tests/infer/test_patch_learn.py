@@ -14,7 +14,8 @@ from picostem.errors import DataError, UsageError
 from picostem.image import Image
 from picostem.infer.patch_card import PatchCard
 from picostem.infer.patch_settings import PRESETS, PatchPreset
-from tests.dataset.made import BEAM, bank_of
+from picostem.structure import Stack
+from tests.dataset.made import BEAM, MOS2, bank_of, write_image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -66,6 +67,21 @@ def test_from_a_material_to_twists(tmp_path: Path) -> None:
     assert again.sha256 == card.sha256  # nothing was left to do
     with pytest.raises(UsageError, match="seed differ"):
         learned(tmp_path, replace(RECIPE, seed=1))
+
+
+def test_from_multislice_images(tmp_path: Path) -> None:
+    """Patches of a folder's images; the same command goes on with the same images only."""
+    for index in range(3):
+        write_image(tmp_path / "images", f"{index}", Stack.bilayer(MOS2, np.array([index / 3, 0.1]) @ MOS2.cell))
+    small = quick("ted-gen-small")
+    plan = small.plan("MoS2", "slip", source=f"multislice:{tmp_path / 'images'}")
+    recipe = PatchRecipe(plan, small.settings, 1, BEAM)
+    card = learned(tmp_path / "net", recipe)
+    assert card.figures["perfect crystals"]["patches"] == 12
+    assert len(card.training["images"]) == 64
+    write_image(tmp_path / "images", "3", Stack.bilayer(MOS2, (0.5, 0.1)))
+    with pytest.raises(UsageError, match="data differ"):
+        learned(tmp_path / "net", recipe)
 
 
 def test_the_file_says_what_the_network_says(tmp_path: Path) -> None:

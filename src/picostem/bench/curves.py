@@ -116,7 +116,7 @@ class CurvesReport:
         rows = {cause: tuple(_cells(one) for one in self.points if one.step.cause == cause) for cause in TITLES}
         tables = [Table(TITLES[cause], HEAD, rows[cause]) for cause in TITLES if rows[cause]]
         silent = tuple(
-            (TITLES[one.step.cause], _amount(one.step), one.engine, str(count), why)
+            (TITLES[one.step.cause], amount_of(one.step), one.engine, str(count), why)
             for one in self.points
             for why, count in one.silent.items()
         )
@@ -192,7 +192,7 @@ def measure(
     tallies: dict[tuple[Step, Engine], _Tally] = {}
     for index, (case, step) in enumerate(jobs):
         if progress is not None:
-            progress(f"{case.name}, {step.cause} {_amount(step)}".rstrip(), index, len(jobs))
+            progress(f"{case.name}, {step.cause} {amount_of(step)}".rstrip(), index, len(jobs))
         image, dose, psnr = _spoilt(case, step, seed)
         damaged = step.cause == "vacancies"
         per_side = [n * case.truth["image"]["pixel_size_A"] / NM / WINDOW_NM for n in image.data.shape]
@@ -269,7 +269,7 @@ def _cells(one: Point) -> tuple[str, ...]:
     errors = spread(one.found.errors if one.found else ()).values()
     stated = (one.found.sigma, one.found.bound) if one.found else (None, None)
     return (
-        _amount(one.step),
+        amount_of(one.step),
         one.engine,
         number(one.dose, 0),
         number(one.psnr, 1),
@@ -282,8 +282,8 @@ def _cells(one: Point) -> tuple[str, ...]:
     )
 
 
-def _amount(step: Step) -> str:
-    """How much, in the unit of its cause."""
+def amount_of(step: Step) -> str:
+    """How much of it, in the unit of its cause; empty of nothing."""
     if step.cause == "none":
         return ""
     if step.cause == "noise":

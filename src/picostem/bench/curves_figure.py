@@ -1,4 +1,4 @@
-"""The figure of `picostem bench curves`: mean error of windows against each thing that they suffer."""
+"""The figures of `picostem bench curves` and `steps`: errors of windows against what they suffer, and label steps."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from picostem.bench import curves_steps
 from picostem.bench.curves import PUBLISHED, TITLES
 from picostem.report import palette
-from picostem.report.figure import png_bytes
-from picostem.report.place import write_file
+from picostem.report.style_train import save_training
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from picostem.bench.curves import CurvesReport, Point
     from picostem.bench.curves_spoil import Cause
+    from picostem.bench.curves_steps import StepsReport
 
 AXES: dict[Cause, str] = {
     "noise": "electrons per Å²",
@@ -33,7 +33,7 @@ AXES: dict[Cause, str] = {
 """What is drawn along each panel; perfect crystals are the first points of the last three."""
 MARKERS, WIDTHS = "os^", (3.0, 1.3, 1.0)
 """Of the engines, in the order in which they are asked: a line that another covers is the wider one."""
-SIZE = (12.0, 3.4)
+SIZE, STEPS_SIZE = (12.0, 3.4), (6.4, 3.4)
 """Inches."""
 
 
@@ -65,11 +65,41 @@ def save_curves(report: CurvesReport, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    from PIL import Image
+    save_training(draw_curves(report), path)
 
-    canvas = FigureCanvasAgg(draw_curves(report))
-    canvas.draw()
-    write_file(path, png_bytes(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")))
+
+def draw_steps(report: StepsReport) -> Figure:
+    """Mean and 95 % quantile of the errors of each network against the step of its labels; any slip is at 0."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(palette.STYLE)
+        figure = Figure(figsize=STEPS_SIZE, layout="constrained")
+        ax = figure.subplots()
+        causes = list(dict.fromkeys(one.step for _, one in report.points))
+        for cause, colour in zip(causes, palette.LAYERS, strict=False):
+            shown = [(step or 0.0, one) for step, one in report.points if one.step == cause and one.found]
+            found = [one.found for _, one in shown if one.found]
+            where, dose = [step for step, _ in shown], float(np.mean([one.dose for _, one in shown]))
+            mean = [np.mean(one.errors) for one in found]
+            ax.plot(where, mean, "o-", ms=5, color=colour, label=f"mean at {dose / 1000:.2g} × 10³ e/Å²")
+            ax.plot(where, [np.quantile(one.errors, 0.95) for one in found], "^:", ms=4, lw=1.0, color=colour)
+            ax.plot(where, [one.bound or np.nan for one in found], "--", lw=1.0, color=colour, alpha=0.5)
+        step, *published = curves_steps.PUBLISHED
+        ax.plot([step] * 2, published, "x", ms=6, color=palette.INK, label="published, on other images")
+        ticks = sorted({label or 0.0 for label, _ in report.points})
+        ax.set_xticks(ticks, [f"{tick:g}" if tick else curves_steps.ANY for tick in ticks])
+        ax.set(yscale="log", xlabel="step of the labels, Å", ylabel="error of a window, Å")
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.plot([], [], "^:", ms=4, lw=1.0, color=palette.FAINT, label="95 % are below")
+        ax.plot([], [], "--", lw=1.0, color=palette.FAINT, label="bound, rms")
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        return figure
+
+
+def save_steps(report: StepsReport, path: Path) -> None:
+    """Write the figure as PNG; raises as `save_curves`."""
+    save_training(draw_steps(report), path)
 
 
 def _styles(engines: Sequence[str]) -> dict[str, dict[str, Any]]:

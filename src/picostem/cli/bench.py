@@ -127,6 +127,29 @@ def curves(
     _deliver(report.as_dict(), report.tables(), json, markdown)
 
 
+@app.command("steps")
+def steps(
+    folder: NoiseFree,
+    net: Annotated[list[str], typer.Option(metavar="NAME", help="Trained with --step-A; may be repeated.")],
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of electrons.")] = 0,
+    json: Json = None,
+    markdown: Markdown = False,
+    figure: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the curves there, as PNG.")] = None,
+) -> None:
+    """Errors of 2 nm windows against the step of the grid that networks' labels lay on."""
+    from picostem.bench import curves_steps as bench
+    from picostem.cli.watch import watch
+
+    with watch() as progress:
+        report = bench.measure(folder, net, seed=seed, progress=progress.begin)
+        progress.pause()
+    if figure is not None:
+        from picostem.bench.curves_figure import save_steps
+
+        save_steps(report, figure)
+    _deliver(report.as_dict(), report.tables(), json, markdown)
+
+
 @app.command("outliers")
 def outliers(
     folder: NoiseFree,
@@ -149,17 +172,73 @@ def outliers(
 @app.command("patches")
 def patches(
     folder: Folder,
-    net: Annotated[str, typer.Option(metavar="FOLDER", help="Of a network that reads patches.")],
+    net: Annotated[str, typer.Option(metavar="NAME", help="A network that reads patches, or its folder.")],
     json: Json = None,
     markdown: Markdown = False,
+    figure: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the errors there, as PNG.")] = None,
 ) -> None:
     """Let a network that reads patches say the slip or twist of windows all over images whose truth is known."""
     from picostem.bench import patches as bench
+    from picostem.infer.folder import PATCH_CARD, net_folder
     from picostem.infer.patch_predict import PatchNet
 
-    asked = PatchNet.load(net)
+    asked = PatchNet.load(net_folder(net, PATCH_CARD))
     scores = bench.measure(folder, asked)
+    if figure is not None:
+        from picostem.bench.patches_figure import save_errors
+
+        save_errors(scores, asked.labels, figure)
     _deliver(bench.as_dict(scores, asked.labels), bench.tables(scores, asked.labels), json, markdown)
+
+
+@app.command("atoms")
+def atoms(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Of benchmarks/atoms_set.py: images without noise.")
+    ] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="What needs no files: positions, speed, dumbbells, tracking; may be repeated."
+        ),
+    ] = None,
+    labelled: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Micrographs with published labels, single_atoms or WSe2_Ti.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Of a network that finds the atoms, instead of maxima.")
+    ] = None,
+    doses: Annotated[
+        list[float] | None, typer.Option("--dose", metavar="SHARE", help="Of the full dose; may be repeated.")
+    ] = None,
+    places: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Score another program's places there, not our own.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Only write the recordings there, for other programs.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of electrons and whatever else is drawn.")] = 0,
+    json: Json = None,
+    markdown: Markdown = False,
+) -> None:
+    """Find atoms whose places and classes are known: multislice images, labelled micrographs, peaks, movies."""
+    from picostem.bench import atoms as bench
+    from picostem.bench.atoms_cases import run
+    from picostem.cli.watch import watch
+    from picostem.errors import UsageError
+
+    if (folder is None and (write or places)) or not (folder or case or labelled):
+        raise UsageError("give a FOLDER of images without noise, --labelled DIR or --case NAME: there is nothing to do")
+    shares = tuple(doses or bench.DOSES)
+    if not all(0 < share <= 1 for share in shares):
+        raise UsageError(f"--dose is a share of the full dose, more than 0 and at most 1, got {shares}")
+    if folder is not None and write is not None:
+        bench.write_recordings(folder, write, shares, seed)
+        return
+    with watch() as progress:
+        document, tables = run(folder, case or [], labelled, bench.Asked(weights, places, shares, seed), progress.begin)
+        progress.pause()
+    _deliver(document, tables, json, markdown)
 
 
 @app.command("speed")

@@ -75,7 +75,11 @@ def stacking(
         typer.Option(metavar="nm", help="Side of the windows; default: 2, as in `picostem resolve`, of others more."),
     ] = None,
     source: Annotated[
-        str, typer.Option(metavar="fast|styled:NAME", help="Patches as simulated, or in a style; not of `windows`.")
+        str,
+        typer.Option(
+            metavar="fast|styled:NAME|multislice:FOLDER",
+            help="Patches as simulated, in a style, or cropped from multislice images; not of `windows`.",
+        ),
     ] = "fast",
     step_A: Annotated[
         float | None,

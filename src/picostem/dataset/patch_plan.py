@@ -85,10 +85,12 @@ class PatchPlan:
         twist_step_deg: twists lie on a grid of this step from the least on; None for any.
         dose: least and most electrons of the beam per Å², drawn evenly in the logarithm.
         corruptions: how often and how much patches suffer.
-        source: "fast", the simulation as it is, or "styled:NAME", in a learned style, by name or folder.
+        source: "fast", the simulation as it is; "styled:NAME", in a learned style, by name or folder; or
+            "multislice:FOLDER", cropped from the folder's noise-free multislice images, see `patch_images`. Stackings
+            and vacancies are then those of the images, and what the plan says of them is not asked.
 
     Raises:
-        UsageError: numbers out of range, or a task or source that there is not.
+        UsageError: numbers out of range, a task or source that there is not, or a grid of labels for images.
     """
 
     material: str
@@ -127,14 +129,21 @@ class PatchPlan:
             )
         if self.twist_step_deg is not None and not 0 < self.twist_step_deg <= most - least:
             raise UsageError(f"twist_step_deg is {self.twist_step_deg:g}; expected above 0 to {most - least:g}")
-        if self.source != "fast" and not self.style:
-            raise UsageError(f"no source {self.source!r}: take fast or styled:NAME")
+        if self.source != "fast" and not (self.style or self.images):
+            raise UsageError(f"no source {self.source!r}: take fast, styled:NAME or multislice:FOLDER")
+        if self.images and (self.step_A, self.twist_step_deg) != (None, None):
+            raise UsageError(f"images have the stackings that they have: leave the step out, or {self.source!r}")
         self.harmonics()
 
     @property
     def style(self) -> str:
         """Name or folder of the style; empty where the source is another one."""
         return self.source.removeprefix("styled:") if self.source.startswith("styled:") else ""
+
+    @property
+    def images(self) -> str:
+        """Folder of the multislice images; empty where the source is another one."""
+        return self.source.removeprefix("multislice:") if self.source.startswith("multislice:") else ""
 
     @property
     def extent_A(self) -> float:

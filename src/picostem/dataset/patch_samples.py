@@ -171,6 +171,8 @@ def _check(plan: PatchPlan, bank: Bank, count: int, style: Style | None) -> None
             f"a plan of {wanted[0]} layers (antiparallel: {wanted[1]}) needs their bank, and a patch or more; got "
             f"{bank.layers} (antiparallel: {bank.antiparallel}) and {count}: build the bank of plan.stack()"
         )
+    if plan.images:
+        raise UsageError(f"patches of source {plan.source!r} are not drawn: PatchImages.load(plan, bank) crops them")
     if bool(plan.style) != (style is not None):
         raise UsageError(
             f"patches of source {plan.source!r} are drawn {'with' if plan.style else 'without'} a style: "

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from picostem.dataset.bank import Bank
 from picostem.dataset.microscopes import Beam
+from picostem.dataset.patch_images import PatchImages
 from picostem.dataset.patch_plan import PatchCorruptions, PatchPlan
 from picostem.dataset.patch_samples import PatchSamples, Pool, draw
 from picostem.errors import UsageError
@@ -84,10 +85,13 @@ def learn_patches(
     labels = Labels.of(stack, plan.task, recipe.settings.form)
     read = _reads(plan, labels, bank)
     style = Style.load(plan.style) if plan.style else None
+    images, held = PatchImages.load(plan, bank).split() if plan.images else (None, None)
     data = {"plan": plan.as_dict(), "microscopes": recipe.microscopes, "beam": recipe.beam, "stack": signature(stack)}
+    if images is not None:
+        data["images"] = images.digest
     data = json.loads(json.dumps(data))  # as the card and the checkpoint will have it
     network = train(
-        _drawn(plan, bank, style, recipe.seed, progress),
+        _drawn(plan, bank, style, recipe.seed, progress) if images is None else images.draw,
         labels,
         recipe.settings,
         folder,
@@ -106,7 +110,11 @@ def learn_patches(
     rng = np.random.default_rng((recipe.seed, 4))
     perfect = replace(plan, corruptions=PatchCorruptions.none())
     plans = {"as trained": plan, "perfect crystals": perfect}
-    figures = {what: errors_of(net, draw(one, unseen, rng, JUDGED, style)) for what, one in plans.items()}
+    judged = {
+        what: draw(one, unseen, rng, JUDGED, style) if held is None else replace(held, plan=one).draw(rng, JUDGED)
+        for what, one in plans.items()
+    }
+    figures = {what: errors_of(net, samples) for what, samples in judged.items()}
     return rewrite_card(folder / NET, replace(card, figures=figures))
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from picostem.dataset.patch_windows import Windows, beside_change
 from picostem.errors import DataError, UsageError
 from picostem.image import Image
 from picostem.infer.folder import read_patch_card
 from picostem.infer.patch_card import PatchCard
 from picostem.infer.patch_input import Read, standardised
 from picostem.infer.patch_labels import Labels
-from picostem.infer.patch_windows import Windows, beside_change
 from picostem.net_folder import NETWORK
 from picostem.onnx_file import open_network
 from picostem.physics import DEGREE

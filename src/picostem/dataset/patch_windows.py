@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,14 +63,18 @@ class Windows:
             data, pixel = _band_limited(data, pixel, step_A), step_A / 2
         axes = image_from_crystal(rotation, mirrored) @ rotation_matrix(-orientation)
         found = cls(ndimage.spline_filter(data, order=3, output=np.float32), pixel, axes, side, step_A)
-        if (found._reach() < 0).any():
+        if (found.reach() < 0).any():
             raise ImageError(
                 f"{image.name}: {data.shape[1] * pixel:.0f} × {data.shape[0] * pixel:.0f} Å hold no turned patch of "
                 f"{side * step_A:.0f} Å: take a larger image, or a network for smaller patches"
             )
         return found
 
-    def _reach(self) -> FloatArray:
+    def turned(self, angle: float, scale: float) -> Windows:
+        """Patches in which the crystal is turned further by `angle`, rad, counter-clockwise, and larger by `scale`."""
+        return replace(self, axes=self.axes @ rotation_matrix(-angle), step_A=self.step_A / scale)
+
+    def reach(self) -> FloatArray:
         """How far centres of whole patches may be from the image's, x and y, Å."""
         half = np.array(self.spline.shape[::-1]) * self.pixel_A / 2
         return np.asarray(half - np.abs(self.axes).sum(axis=1) * self.side * self.step_A / 2)
@@ -81,7 +85,7 @@ class Windows:
         Raises:
             UsageError: a stride that is not positive, or too many patches.
         """
-        reach = self._reach()
+        reach = self.reach()
         if not stride > 0:
             raise UsageError(f"the stride is {stride:g} Å; expected more than 0")
         counts = np.floor(2 * reach / stride + 1e-9) + 1

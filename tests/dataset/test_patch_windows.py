@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from picostem.dataset.patch_windows import Windows, beside_change
 from picostem.errors import ImageError, UsageError
 from picostem.image import Image
-from picostem.infer.patch_windows import Windows, beside_change
 from picostem.simulate.synthesis import pixel_axes
 from picostem.structure.stack import image_from_crystal, rotation_matrix
 
