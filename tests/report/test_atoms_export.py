@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from picostem.atoms.dumbbells import find_dumbbells
 from picostem.atoms.species import classify
 from picostem.atoms.survey import Survey
 from picostem.atoms.table import AtomTable
@@ -47,7 +48,7 @@ def _survey(stretched: float = 0.0, pixel_size: tuple[float, float] | None = PIX
     )  # fmt: skip
     source = None if pixel_size is None else "user"
     image = Image(rng.random(SHAPE, np.float32), pixel_size, source, name="scan, 1")
-    return Survey(image, frames, classify(table), None, 0.0)
+    return Survey(image, frames, classify(table), None, find_dumbbells(table), None, 0.0)
 
 
 def test_defects_of_a_lattice() -> None:

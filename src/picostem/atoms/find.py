@@ -127,6 +127,7 @@ def _halved(counts: FloatArray, fit: Fit) -> Fit:
     if 2 * np.sqrt(values[1] / values[0] - 1) < RESOLVED:
         return fit
     place = np.concatenate([fit.peaks.place - away, fit.peaks.place + away])
+    place = np.clip(place, -0.5, np.array(counts.shape) - 0.5)
     small = float(np.sqrt(values[0]))
     two = refine(counts, Peaks.at(place, np.tile(fit.peaks.intensity / 2, 2), (small, small)))
     return two if two.likelihood - fit.likelihood > CONVINCING * len(fit.peaks) else fit

@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 from picostem.atoms.anomaly import anomalies, shapes
 from picostem.atoms.columns import Columns
+from picostem.atoms.constancy import Changes, measure_changes
+from picostem.atoms.dumbbells import Dumbbells, find_dumbbells
 from picostem.atoms.find import find_atoms, fit_atoms
 from picostem.atoms.predict import AtomNet
 from picostem.atoms.recording import Recording, measure_recording
 from picostem.atoms.species import Classified, classify, vacant_sites
+from picostem.atoms.states import Sightings, Transitions, sites, transitions
 from picostem.atoms.table import AtomTable
 from picostem.atoms.track import link
+from picostem.atoms.windows import find_defects
 from picostem.errors import UsageError
 from picostem.image import Image
 
@@ -26,18 +30,36 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
+class Movie:
+    """Of a movie: how its dumbbells change, how often sites change their class, and where its defects are."""
+
+    changes: Changes
+    transitions: Transitions
+    defects: Sightings
+
+    @classmethod
+    def of(cls, found: Classified, dumbbells: Dumbbells) -> Movie:
+        """All that is made of the tracks."""
+        names = [one.name for one in found.classes]
+        return cls(measure_changes(dumbbells), transitions(sites(found), names), find_defects(found))
+
+
+@dataclass(frozen=True, eq=False)
 class Survey:
     """All atoms of an image or a movie.
 
     Attributes:
         image: the first frame. frames: their number. found: table, classes and vacancies. recording: how its electrons
-            became grey levels, None where no atoms were found. seconds: that it took.
+            became grey levels, None where no atoms were found. dumbbells: pairs of atoms. movie: what only a movie
+            tells, None of an image. seconds: that it took.
     """
 
     image: Image
     frames: int
     found: Classified
     recording: Recording | None
+    dumbbells: Dumbbells
+    movie: Movie | None
     seconds: float
 
     @property
@@ -82,7 +104,9 @@ def survey(
     found = classify(table, columns)
     odd = anomalies(found.table, found.classes, found.basis, np.concatenate(looks))
     found = replace(found, table=replace(found.table, anomaly=odd.score, odd=odd.what))
-    return Survey(first, len(tables), found, recording, time.perf_counter() - start)
+    dumbbells = find_dumbbells(found.table, recording.zero if recording else 0.0)
+    movie = Movie.of(found, dumbbells) if len(tables) > 1 else None
+    return Survey(first, len(tables), found, recording, dumbbells, movie, time.perf_counter() - start)
 
 
 def _complete(image: Image, net: AtomNet | None) -> AtomTable:

@@ -27,7 +27,8 @@ class AtomTable:
         width: standard deviation of the peak, geometric mean of both axes, pixels. score: intensity in standard
             deviations of the image's noise. chi2: mean squared misfit within the peak, in variances.
         species: names, empty where unknown. p_species: probability of the species, NaN where unknown.
-        anomaly, odd: how odd the atom is, NaN where not asked, and in what, see `picostem.atoms.anomaly`. frame: of a movie, else 0. track: -1 where not tracked.
+        anomaly, odd: how odd the atom is, NaN where not asked, and in what, see `picostem.atoms.anomaly`. frame: of a
+            movie, else 0. track: -1 where not tracked.
     """
 
     row: FloatArray

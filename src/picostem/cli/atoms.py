@@ -115,9 +115,10 @@ def _all(jobs: list[Job], how: How, json: str | None) -> tuple[list[dict[str, An
             progress.begin(job.file.name, index, len(jobs))
             try:
                 found = _one(job, how, progress.report)
+                files: list[str] = []
                 if job.folder is not None:
                     progress.report("figure and files", 0, 0)
-                    save_atoms(found, job.folder)
+                    files = save_atoms(found, job.folder)
             except Exception as error:
                 if len(jobs) == 1 or wants_traceback():
                     raise
@@ -126,7 +127,7 @@ def _all(jobs: list[Job], how: How, json: str | None) -> tuple[list[dict[str, An
                 code = DataError.exit_code
                 continue
             progress.pause()
-            typer.echo(_summary(found, job), err=json == STDOUT)
+            typer.echo(_summary(found, job, files), err=json == STDOUT)
             results.append(atoms_dict(found))
     return results, code
 
@@ -151,11 +152,9 @@ def _images(job: Job) -> Iterable[Image]:
     return [read_image(job.file, job.dataset, job.frame)] if one else read_images(job.file, job.dataset)
 
 
-def _summary(found: Survey, job: Job) -> str:
+def _summary(found: Survey, job: Job, files: list[str]) -> str:
     """The result of one file in some lines."""
     import numpy as np
-
-    from picostem.report.atoms import FILES
 
     table, what = found.table, found.found
     lines = [f"{job.file}: {len(table)} atoms" + (f" in {found.frames} frames" if found.frames > 1 else "")]
@@ -170,6 +169,8 @@ def _summary(found: Survey, job: Job) -> str:
         names, counts = np.unique(what.vacancies.sublattice, return_counts=True)
         sites = ", ".join(f"{n} on {name}" for name, n in zip(names, counts, strict=True))
         lines.append(f"vacancies: {sites}")
+    if len(found.dumbbells):
+        lines.append(f"{len(np.unique(found.dumbbells.number))} dumbbells")
     odd, counts = np.unique(table.odd[table.odd != ""], return_counts=True)
     if len(odd):
         lines.append("odd atoms: " + ", ".join(f"{n} by {what}" for what, n in zip(odd, counts, strict=True)))
@@ -180,5 +181,5 @@ def _summary(found: Survey, job: Job) -> str:
         lines.append(f"typical standard error of a place: {sigma:.3f} px{length} along each axis")
     lines += [f"note: {note}" for note in found.image.notes]
     seconds = f"{found.seconds:.1f} s"
-    lines.append(seconds if job.folder is None else f"{seconds}; {job.folder}: {', '.join(FILES)}")
+    lines.append(seconds if job.folder is None else f"{seconds}; {job.folder}: {', '.join(files)}")
     return "\n  ".join(lines)

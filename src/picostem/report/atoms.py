@@ -28,14 +28,21 @@ FILES = (
     "atoms.hspy",
     "defects.parquet",
     "defects.csv",
+    "dumbbells.parquet",
+    "dumbbells.csv",
+    "transitions.csv",
+    "defect_tracks.csv",
     "figure.png",
     "result.json",
 )
-"""The last one last: where it is, all are."""
+"""The last one last: where it is, all are. Of dumbbells there are files where there are any, of tracks for movies."""
 
 
-def save_atoms(survey: Survey, folder: Path) -> None:
+def save_atoms(survey: Survey, folder: Path) -> list[str]:
     """Write all files into a folder, which is made if there is none; those of an earlier run are replaced.
+
+    Returns:
+        names of the files.
 
     Raises:
         OutputError: the folder is a file, cannot be written to, or the disk is full.
@@ -51,9 +58,18 @@ def save_atoms(survey: Survey, folder: Path) -> None:
         defects = export.defect_columns(survey)
         (part / "defects.parquet").write_bytes(export.as_parquet(defects))
         (part / "defects.csv").write_bytes(export.as_csv(defects))
+        pairs, movie = survey.dumbbells, survey.movie
+        if len(pairs):
+            columns = pairs.columns() | (movie.changes.columns() if movie else {})
+            (part / "dumbbells.parquet").write_bytes(export.as_parquet(columns))
+            (part / "dumbbells.csv").write_bytes(export.as_csv(columns))
+        if movie:
+            (part / "transitions.csv").write_bytes(export.as_csv(movie.transitions.columns()))
+            (part / "defect_tracks.csv").write_bytes(export.as_csv(movie.defects.columns()))
         (part / "figure.png").write_bytes(png(survey))
         text = json.dumps(atoms_dict(survey), indent=2, ensure_ascii=False, allow_nan=False)
         (part / "result.json").write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
+        return [name for name in FILES if (part / name).exists()]
 
 
 def xyz(survey: Survey) -> bytes:
@@ -102,6 +118,8 @@ def atoms_dict(survey: Survey) -> dict[str, Any]:
             for one in found.classes
         ],
         "vacancies": _vacancies(survey),
+        "dumbbells": _dumbbells(survey),
+        "transitions": survey.movie and survey.movie.transitions.as_dict(),
         "width_px": _spread(table.width),
         "noise": None if recording is None else {"grey_per_electron": recording.gain, "zero_grey": recording.zero},
         "quality": {
@@ -127,6 +145,15 @@ def _vacancies(survey: Survey) -> list[dict[str, Any]]:
     gone = survey.found.vacancies
     columns = zip(gone.frame, gone.row, gone.col, gone.sublattice, strict=True)
     return [{"frame": f, "row": r, "col": c, "sublattice": name} for f, r, c, name in columns]
+
+
+def _dumbbells(survey: Survey) -> dict[str, Any] | None:
+    """Their number, below which distance two atoms are one, and in movies how they change; None of none."""
+    pairs, movie = survey.dumbbells, survey.movie
+    if not len(pairs):
+        return None
+    changes = None if movie is None else movie.changes.as_dict()
+    return {"count": len(np.unique(pairs.number)), "limit": pairs.limit, "unit": pairs.unit, "changes": changes}
 
 
 def _spread(values: NDArray[np.float64]) -> dict[str, float] | None:
