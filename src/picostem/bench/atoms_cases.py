@@ -1,0 +1,57 @@
+"""The cases of `picostem bench atoms`: what is asked for is measured, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from picostem.bench import atoms, atoms_dumbbells, atoms_labels, atoms_positions, atoms_tracking
+from picostem.bench.atoms import Asked
+from picostem.bench.table import Table
+from picostem.errors import UsageError
+
+Progress = Callable[[str, int, int], None]
+Measured = tuple[dict[str, Any], list[Table]]
+
+
+class Report(Protocol):
+    """What a case comes to."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+
+    def tables(self) -> list[Table]:
+        """For people."""
+
+
+CASES: dict[str, Callable[[Asked, Progress], Report]] = {
+    "positions": lambda asked, progress: atoms_positions.positions(seed=asked.seed),
+    "speed": lambda asked, progress: atoms_positions.speed(asked.weights, seed=asked.seed),
+    "dumbbells": lambda asked, progress: atoms_dumbbells.measure(seed=asked.seed, progress=progress),
+    "tracking": lambda asked, progress: atoms_tracking.measure(seed=asked.seed, progress=progress),
+}
+"""Cases that need no files."""
+
+
+def run(folder: Path | None, cases: Sequence[str], labelled: Path | None, asked: Asked, progress: Progress) -> Measured:
+    """Figures by case, and all tables.
+
+    Args:
+        folder: of images without noise, if any. labelled: of micrographs with labels, if any.
+
+    Raises:
+        UsageError: there is no such case. FileError, DataError: as the cases do.
+    """
+    for name in cases:
+        if name not in CASES:
+            raise UsageError(f"--case is {name!r}; expected one of {', '.join(CASES)}")
+    jobs: dict[str, Callable[[], Report]] = {}
+    if folder is not None:
+        jobs["images"] = lambda: atoms.measure(folder, asked, progress)
+    if labelled is not None:
+        jobs["labels"] = lambda: atoms_labels.measure(labelled, asked.weights)
+    jobs |= {name: lambda name=name: CASES[name](asked, progress) for name in cases}  # type: ignore[misc]
+    reports = {name: job() for name, job in jobs.items()}
+    tables = [table for report in reports.values() for table in report.tables()]
+    return {name: report.as_dict() for name, report in reports.items()}, tables
