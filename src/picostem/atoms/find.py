@@ -22,11 +22,12 @@ from picostem.image import Image, check_image
 
 FloatArray = NDArray[np.float64]
 
-ROUNDS = 6  # of fits; peaks are added after all but the last two
+ROUNDS = 8  # of fits; peaks are added after all but the last two
 SETTLED = 0.05  # change of the noise's logarithm that is not followed up
 GRAINY = (
     1.25  # noise at the size of a peak, in units of counting's, from which its grains would be fitted as peaks' tails
 )
+GROWN = 2.0  # of the width that stands out best: how wide peaks become at least that are fitted to grains
 RESOLVED = 2.2  # standard deviations between the halves of a dumbbell, from which they can be told from an oblong peak
 CONVINCING = 8.0  # gain of the likelihood's logarithm per dumbbell: of it, 1.5 is by chance
 CLOSEST = 0.8  # standard deviations of a peak: what is left so near to a peak is its misfit
@@ -65,7 +66,7 @@ def fit_atoms(image: Image, place: FloatArray) -> AtomTable:
             f"{image.name}: expected places (row, column) inside the image, pixels, in an array of shape (n, 2), got "
             f"one of shape {place.shape}: are rows and columns swapped, or are these lengths in Å?"
         )
-    sampled = Sampled.of(image)
+    sampled = Sampled.of(image, place)
     recording = measure_recording(sampled.data, sampled.sigma)
     return _table(image, sampled, _fit(sampled, sampled.place_from_image(place), recording, search=False))
 
@@ -83,32 +84,26 @@ class _Found:
 def _fit(sampled: Sampled, place: FloatArray, recording: Recording, *, search: bool) -> _Found:
     """Fit, drop what is not there, add what was overlooked if asked, measure the noise again, until nothing changes.
 
-    Where a support has grains, peaks keep their first width, and no more are added: what is left of the grains is less
-    than they were. What is overlooked looks like grains, too, and is added before that is decided.
+    Where a support has grains, peaks fitted to them would become wide: they keep their first width, and no more are
+    added. What is overlooked is noise of that size, too, but does not make the other peaks wide.
     """
     data, counted = sampled.data, is_counts(sampled.data)
     counts = recording.counts(data)
     peaks = Peaks.at(place, _start(counts, place, sampled.sigma), sampled.sigma)
-    grainy, first = False, None
+    grainy = False
     for turn in range(ROUNDS):
         fit = refine(counts, peaks, fit_form=turn > 0 and not grainy, spacing=CLOSE if grainy else SPACING)
         if search and turn == 1:
             fit = _halved(counts, fit)
         judgement = judge(counts, fit)
+        if turn == 1 and judgement.clutter > GRAINY and max(fit.peaks.sigma) > GROWN * max(sampled.sigma):
+            grainy = True
+            fit = refine(counts, peaks, fit_form=False, spacing=CLOSE)
+            judgement = judge(counts, fit)
+        found = _Found(fit, judgement, recording, counts)
         extra, light = np.empty((0, 2)), np.empty(0)
         if search and not grainy and 0 < turn < ROUNDS - 2:
             extra, light = _missing(counts, fit, judgement)
-        if judgement.clutter > GRAINY and (turn == 1 or first is not None):
-            if first is None and len(extra):
-                first = peaks
-            else:
-                grainy, peaks, first = True, peaks if first is None else first, None
-                fit = refine(counts, peaks, fit_form=False, spacing=CLOSE)
-                judgement = judge(counts, fit)
-                extra, light = np.empty((0, 2)), np.empty(0)
-        else:
-            first = None
-        found = _Found(fit, judgement, recording, counts)
         grey = fit.model * recording.gain + recording.zero
         again = recording_of(grey, (data - grey) ** 2, counted=counted)
         settled = abs(np.log(again.gain / recording.gain)) < SETTLED

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from picostem.atoms.scale import peak_width
+from picostem.atoms.scale import peak_width, width_at
 from picostem.image import Image
 
 FloatArray = NDArray[np.float64]
@@ -29,9 +29,10 @@ class Sampled:
     sigma: tuple[float, float]
 
     @classmethod
-    def of(cls, image: Image) -> Sampled:
-        """The image, its peaks ENOUGH pixels wide or wider if they were so."""
-        width = peak_width(image.data, image.pixel_size)
+    def of(cls, image: Image, place: FloatArray | None = None) -> Sampled:
+        """The image, its peaks ENOUGH pixels wide or wider if they were so; how wide, is told by those at `place`."""
+        known = None if place is None else width_at(image.data, place)
+        width = peak_width(image.data, image.pixel_size) if known is None else (known, known)
         factor = max(1, int(min(width) / ENOUGH))
         rows, columns = (n // factor * factor for n in image.data.shape)
         data = image.data[:rows, :columns].astype(np.float64)

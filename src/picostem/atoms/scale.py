@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from picostem.atoms.locate import LOCAL, score_test
 from picostem.atoms.recording import measure_recording
@@ -16,6 +17,7 @@ LEAST_PIXELS, LARGEST_SHARE = 0.8, 1 / 24  # pixels, and share of the image's si
 STEP = 1.25  # ratio of the widths that are tried
 BRIGHTEST = 0.995  # quantile of z: that of peaks, if their middles take 1/200 of the image
 CROP = 640  # pixels a side are enough
+FEWEST = 8  # peaks whose mean says how wide they are
 ENOUGH = 1.6  # pixels, standard deviation at which an image is binned no further
 
 
@@ -38,6 +40,39 @@ def peak_width(data: NDArray[np.floating], pixel_size: tuple[float, float] | Non
     contrast = [_contrast(data, width / step) for width in widths]
     best = int(np.argmax(contrast))
     return float(widths[best] / step[0]), float(widths[best] / step[1])
+
+
+def width_at(data: NDArray[np.floating], place: FloatArray) -> float | None:
+    """Standard deviation of the peaks at known places, pixels: that of the Gaussian as wide at half of its height.
+
+    The height is that of the mean of all peaks above the lowest ring around them, within the distance to neighbours.
+
+    Args:
+        data: shape (rows, columns). place: row and column, pixels, shape (n, 2).
+
+    Returns:
+        None if it cannot be told: there are hardly any places, or no peaks at them.
+    """
+    if len(place) < FEWEST:
+        return None
+    apart = float(np.median(cKDTree(place).query(place, k=2)[0][:, 1]))
+    reach = int(np.ceil(min(apart, min(data.shape) / 8)))
+    step = np.arange(-reach, reach + 1)
+    middle = np.rint(place).astype(int)
+    middle = middle[np.all((middle >= reach) & (middle < np.array(data.shape) - reach), axis=1)]
+    if len(middle) < FEWEST:
+        return None
+    mean = sum(data[row - reach : row + reach + 1, col - reach : col + reach + 1] for row, col in middle) / len(middle)
+    radius = np.hypot(step[:, None], step[None])
+    ring = np.rint(radius).astype(int)
+    inside = ring <= reach
+    profile = np.bincount(ring[inside], np.asarray(mean)[inside]) / np.bincount(ring[inside])
+    lowest = int(profile.argmin())
+    falling = np.minimum.accumulate(profile[: lowest + 1])
+    if lowest < 1 or falling[0] <= falling[-1]:
+        return None
+    half = np.interp(-(falling[0] + falling[-1]) / 2, -falling, np.arange(lowest + 1))
+    return max(float(half) / np.sqrt(2 * np.log(2)), LEAST_PIXELS)
 
 
 def _contrast(data: NDArray[np.floating], sigma: FloatArray) -> float:

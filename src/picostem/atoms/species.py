@@ -169,7 +169,7 @@ def _match(
 
 
 def _named(column: str, mixture: Mixture, element: tuple[str, int] | None) -> list[tuple[str, str | None]]:
-    """Names and elements of classes on a known column: most are the column; of "S2" with half the brightness, "S1".
+    """Names and elements of classes on a known column: most are the column; of "S2" with about half the brightness, "S1".
 
     Others are the column's name with + if they are brighter and - if fainter, counted from it if there are several.
     """
@@ -177,16 +177,25 @@ def _named(column: str, mixture: Mixture, element: tuple[str, int] | None) -> li
     symbol, number = element or (None, 0)
     names: list[tuple[str, str | None]] = []
     for k, mean in enumerate(mixture.mean):
-        part = number * mean / mixture.mean[usual]
-        left = f"{symbol}{round(part)}"
+        left = _left(float(mean / mixture.mean[usual]), number)
         if k == usual:
             names.append((column, symbol))
-        elif 1 <= round(part) < number and abs(part - round(part)) < PART and (left, symbol) not in names:
-            names.append((left, symbol))
+        elif left and (f"{symbol}{left}", symbol) not in names:
+            names.append((f"{symbol}{left}", symbol))
         else:
             further = abs(k - usual)
             names.append((f"{column}{'+' if k < usual else '-'}{further if further > 1 else ''}", None))
     return names
+
+
+def _left(share: float, number: int) -> int | None:
+    """How many of a column's atoms are left if this share of its brightness is; None if no number fits.
+
+    k of n atoms have a share between k/n and (k/n)², that of atoms that scatter in phase.
+    """
+    near = PART / max(number, 1)
+    fits = [k for k in range(1, number) if (k / number) ** 2 - near < share < k / number + near]
+    return min(fits, key=lambda k: abs(share - (k / number) ** 1.5), default=None)
 
 
 def _vacancies(
