@@ -10,6 +10,11 @@ The same for a network for patches:
 
 picostem bench patches IMAGES --net trained/net --json patches.json
 python scripts/ship_net.py trained/net NAME --patches patches.json --command "picostem train ..."
+
+And for one that finds atoms:
+
+picostem bench atoms IMAGES --weights trained/net --json atoms.json
+python scripts/ship_net.py trained/net NAME --atoms atoms.json --command "picostem train atoms ..."
 """
 
 from __future__ import annotations
@@ -21,11 +26,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from picostem.atoms.card import CARD as ATOM_CARD
+from picostem.atoms.card import AtomCard
+from picostem.atoms.predict import SHIPPED as SHIPPED_ATOMS
 from picostem.infer.card import NetCard
 from picostem.infer.export import halved
 from picostem.infer.folder import SHIPPED, is_patch_net, read_card, read_patch_card, write_folder
 from picostem.infer.patch_card import PatchCard
 from picostem.net_folder import NETWORK
+from picostem.net_folder import write_folder as write_files
 
 LIMITS = """
 ## Limits
@@ -43,6 +52,25 @@ PATCH_LIMITS = """
 - It reads patches of the size above, whole ones, of an image whose pixel size is known to 2 %.
 - It was trained with the physical model of picostem, whose multiple scattering is approximate.
 """
+
+
+ATOM_LIMITS = """
+## Limits
+
+- It reads pixels of 0.2 Å: columns nearer to each other than 0.6 Å or so are one, and peaks wider than 0.8 Å unknown.
+- It was trained with linear images; how many electrons the median column has is 20 to 4000.
+- Single atoms on a grainy support are mostly overlooked: `picostem atoms` then starts from the peaks that stand out.
+"""
+
+
+def atom_figures(card: AtomCard, measured: dict[str, Any] | None) -> dict[str, Any]:
+    """What was measured in training, and on each image of another simulator over all doses."""
+    found = dict(card.figures)
+    for one in measured["images"]["images"] if measured else ():
+        if one["sure_share"] > 0:
+            figure = found.setdefault(f"multislice, {one['image']}", {"least_f1": 1.0})
+            figure["least_f1"] = min(figure["least_f1"], one["f1"])
+    return found
 
 
 def figures(
@@ -63,8 +91,10 @@ def figures(
     return found
 
 
-def purpose(card: NetCard | PatchCard) -> str:
+def purpose(card: NetCard | PatchCard | AtomCard) -> str:
     """What the network is for, in a sentence."""
+    if isinstance(card, AtomCard):
+        return f"Where atoms are in images of any crystal, by `picostem atoms`; classes: {', '.join(card.classes)}."
     asked = "by `picostem resolve --engine net` or `hybrid`"
     if isinstance(card, NetCard):
         kind = "antiparallel" if card.antiparallel else "parallel"
@@ -77,11 +107,20 @@ def purpose(card: NetCard | PatchCard) -> str:
     return f"Slips of layers of {card.material}, task `{card.task}`, in {patches}, by `PatchNet` from Python."
 
 
-def model_card(card: NetCard | PatchCard) -> str:
-    """The card as text."""
+def data(card: NetCard | PatchCard | AtomCard) -> str:
+    """What the network was trained with."""
     training = card.training
+    if isinstance(card, AtomCard):
+        crystals = ", ".join(training["plan"]["crystals"]) or "any crystal, and none"
+        return f"scenes of {crystals}, drawn by picostem's linear images as it goes, no images"
     source = str(training["plan"].get("source", ""))
     shown = f"in the style `{source.removeprefix('styled:')}`" if source.startswith("styled:") else "no images"
+    return f"drawn by picostem's physical model as it goes, {training['microscopes']} microscopes, {shown}"
+
+
+def model_card(card: NetCard | PatchCard | AtomCard) -> str:
+    """The card as text."""
+    training = card.training
     lines = [
         f"# {card.name}",
         "",
@@ -89,7 +128,7 @@ def model_card(card: NetCard | PatchCard) -> str:
         "",
         "## Training",
         "",
-        f"- Data: drawn by picostem's physical model as it goes, {training['microscopes']} microscopes, {shown}.",
+        f"- Data: {data(card)}.",
         f"- Command: `{training['command']}`",
         f"- Seed: {training['seed']}",
         f"- Licence: {training['licence'] or 'that of picostem'}",
@@ -103,7 +142,8 @@ def model_card(card: NetCard | PatchCard) -> str:
         for key, value in values.items():
             if isinstance(value, int | float):
                 lines.append(f"| {what} | {key.replace('_', ' ')} | {value:.4g} |")
-    return "\n".join(lines) + "\n" + (LIMITS if isinstance(card, NetCard) else PATCH_LIMITS)
+    limits = {NetCard: LIMITS, PatchCard: PATCH_LIMITS, AtomCard: ATOM_LIMITS}[type(card)]
+    return "\n".join(lines) + "\n" + limits
 
 
 def main() -> None:
@@ -114,18 +154,30 @@ def main() -> None:
     parser.add_argument("--stack", type=Path)
     parser.add_argument("--outliers", type=Path)
     parser.add_argument("--patches", type=Path)
+    parser.add_argument("--atoms", type=Path)
     parser.add_argument("--command", required=True)
     arguments = parser.parse_args()
     measured = [
         json.loads(path.read_text("utf-8")) if path else None
-        for path in (arguments.stack, arguments.outliers, arguments.patches)
+        for path in (arguments.stack, arguments.outliers, arguments.patches, arguments.atoms)
     ]
+    command = {"command": arguments.command}
+    if (arguments.net / ATOM_CARD).is_file():
+        one = AtomCard.read(arguments.net)
+        found = atom_figures(one, measured[3])
+        one = replace(one, name=arguments.name, training=dict(one.training) | command, figures=found)
+        folder = SHIPPED_ATOMS / arguments.name
+        shutil.rmtree(folder, ignore_errors=True)
+        one = write_files(folder, ATOM_CARD, one, halved((arguments.net / NETWORK).read_bytes()))
+        (folder / "README.md").write_text(model_card(one), "utf-8")
+        print(folder)
+        return
     card = read_patch_card(arguments.net) if is_patch_net(arguments.net) else read_card(arguments.net)
     card = replace(
         card,
         name=arguments.name,
-        training=dict(card.training) | {"command": arguments.command},
-        figures=figures(card, *measured),
+        training=dict(card.training) | command,
+        figures=figures(card, *measured[:3]),
     )
     folder = SHIPPED / arguments.name
     shutil.rmtree(folder, ignore_errors=True)

@@ -164,6 +164,7 @@ def test_image_without_atoms_is_an_answer(picostem: Run) -> None:
         (("--json", "image.npy"), 2, "would replace the image"),
         (("--out", "image.npy"), 1, "is a file"),
         (("--dataset", "7"), 2, "no data set 7"),
+        (("--weights", "nowhere"), 1, "is it the folder of a network?"),
         (("image.npy",), 2, "would both write to"),
     ],
 )
@@ -174,3 +175,22 @@ def test_bad_request(picostem: Run, arguments: tuple[str, ...], code: int, words
     assert ended.code == code
     assert words in ended.complaint
     assert [path.name for path in Path().iterdir()] == ["image.npy"]
+
+
+def test_silicon_in_graphene_needs_the_network(picostem: Run) -> None:
+    """Beside a few bright atoms, those of a dense lattice hardly stand out: peaks alone are not all of them."""
+    cells = np.stack(np.mgrid[-20:20, -20:20], axis=-1).reshape(-1, 2)
+    cell = 2.46 * np.array([[1, 0], [-0.5, 0.75**0.5]])
+    xy = (cells @ cell)[:, None] + np.array([[0, 0], [0, 1.42]])
+    place = xy.reshape(-1, 2) / 0.12 + 100
+    place = place[np.all((place > 3) & (place < 196), axis=1)]
+    bright = np.where(np.arange(len(place)) % 30 == 7, 6000.0, 1500.0)
+    image = expected(place, bright, np.diag([11.0, 11.0]), (200, 200), 3.0)
+    np.save("graphene.npy", np.random.default_rng(2).poisson(image).astype(np.float32))
+    counts = {}
+    for weights in ("finder", "none"):
+        ended = picostem("atoms", "graphene.npy", "--pixel-size", 0.12, "--weights", weights, "--json", "found.json")
+        assert ended.code == 0, ended.err
+        counts[weights] = json.loads(Path("found.json").read_text("utf-8"))["atoms"]
+    assert abs(counts["finder"] - len(place)) < 0.03 * len(place)
+    assert counts["none"] < 0.9 * len(place)

@@ -34,10 +34,14 @@ CLOSEST = 0.8  # standard deviations of a peak: what is left so near to a peak i
 FAINTEST = 0.05  # of the median peak: where a peak starts at least
 
 
-def find_atoms(image: Image) -> AtomTable:
+def find_atoms(image: Image, proposed: FloatArray | None = None) -> AtomTable:
     """Every atom of an atomically resolved image, with its covariance.
 
     How wide peaks are, how noisy the image is and how many atoms there are is found in the image.
+
+    Args:
+        proposed: row and column of likely atoms, pixels, shape (n, 2), as a network gives them: the fit starts there if
+            they are more than the peaks that stand out of the noise.
 
     Raises:
         ImageError: too small, too large, with NaN or infinite pixels, constant, or saturated.
@@ -45,8 +49,12 @@ def find_atoms(image: Image) -> AtomTable:
     check_image(image)
     sampled = Sampled.of(image)
     recording = measure_recording(sampled.data, sampled.sigma)
-    start = locate(recording.counts(sampled.data), sampled.sigma)
-    return _table(image, sampled, _fit(sampled, start.place, recording, search=True))
+    place = locate(recording.counts(sampled.data), sampled.sigma).place
+    if proposed is not None and len(proposed) > len(place):
+        sampled = Sampled.of(image, proposed)
+        recording = measure_recording(sampled.data, sampled.sigma)
+        place = sampled.place_from_image(proposed)
+    return _table(image, sampled, _fit(sampled, place, recording, search=True))
 
 
 def fit_atoms(image: Image, place: FloatArray) -> AtomTable:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from picostem.atoms.card import AtomCard
+from picostem.atoms.card import CARD, AtomCard
 from picostem.atoms.reading import Reading
 from picostem.errors import DataError
 from picostem.image import Image, check_image
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 Single = NDArray[np.float32]
 
+SHIPPED = Path(__file__).parent / "shipped"
+"""Folders of the networks that come with the package, by name."""
 TILE, OVERLAP = 512, 64
 """Pixels that the network reads."""
 SIDES = 4
@@ -55,14 +57,15 @@ class AtomNet:
     session: InferenceSession = field(repr=False)
 
     @classmethod
-    def load(cls, folder: str | Path, threads: int = 0) -> AtomNet:
-        """The network of a folder; `threads` 0 takes all cores.
+    def load(cls, name_or_folder: str | Path, threads: int = 0) -> AtomNet:
+        """A network that comes with the package, by name, or that of a folder; `threads` 0 takes all cores.
 
         Raises:
             DataError: a file is missing, damaged, not what the card says, or reaches out of itself.
         """
-        card = AtomCard.read(Path(folder))
-        return cls(card, open_network(Path(folder) / NETWORK, threads))
+        shipped = SHIPPED / str(name_or_folder)
+        folder = shipped if (shipped / CARD).is_file() else Path(name_or_folder).expanduser()
+        return cls(AtomCard.read(folder), open_network(folder / NETWORK, threads))
 
     def detect(self, image: Image, threshold: float | None = None) -> Detections:
         """The atoms of an image, from top to bottom.

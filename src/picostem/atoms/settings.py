@@ -7,6 +7,9 @@ from typing import Any
 
 from picostem.errors import UsageError
 
+FINDER = "finder"
+"""The network that `picostem atoms` asks if none is named; it comes with the package."""
+
 
 @dataclass(frozen=True)
 class ScenePlan:

@@ -77,7 +77,7 @@ def survey(
     """Find, link and sort the atoms of an image, or of a movie's frames in order.
 
     Args:
-        columns: of the crystal that is shown, if it is known. net: says where atoms are, instead of a search.
+        columns: of the crystal that is shown, if it is known. net: says where atoms may be.
 
     Raises:
         ImageError: a frame cannot be used. UsageError: there is none.
@@ -114,7 +114,7 @@ def _complete(image: Image, net: AtomNet | None) -> AtomTable:
 
     A faint atom beside bright ones can be overlooked until its place is known; those that are not there are left out.
     """
-    table = find_atoms(image) if net is None else fit_atoms(image, net.detect(image).place)
+    table = find_atoms(image, None if net is None else net.detect(image).place)
     sites = vacant_sites(table)
     if not len(sites):
         return table

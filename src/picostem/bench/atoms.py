@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picostem.atoms.columns import Columns, load_columns
-from picostem.atoms.find import fit_atoms
 from picostem.atoms.predict import AtomNet
-from picostem.atoms.species import Classified, classify
+from picostem.atoms.species import Classified
 from picostem.atoms.survey import survey
 from picostem.bench.atoms_bound import Bound, case_bound
 from picostem.bench.atoms_case import AtomCase, load_atom_cases
@@ -169,10 +168,8 @@ def measure(
 
 
 def found_atoms(image: Image, columns: Columns | None, net: AtomNet | None) -> Classified:
-    """The atoms of an image, located by its maxima or by a network, fitted and sorted into classes."""
-    if net is None:
-        return survey([image], columns).found
-    return classify(fit_atoms(image, net.detect(image).place), columns)
+    """The atoms of an image, with the help of a network or without, sorted into classes."""
+    return survey([image], columns, net).found
 
 
 def write_recordings(folder: Path, out: Path, doses: Sequence[float] = DOSES, seed: int = 0) -> None:

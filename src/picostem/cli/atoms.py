@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from picostem.atoms.settings import FINDER
 from picostem.cli.document import STDOUT, write_document
 from picostem.cli.failure import explain, say, wants_traceback
 from picostem.cli.resolve import plan
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from picostem.atoms.predict import AtomNet
     from picostem.atoms.survey import Progress, Survey
     from picostem.image import Image
-
 
 def atoms(
     files: Annotated[
@@ -40,11 +40,13 @@ def atoms(
         ),
     ] = None,
     weights: Annotated[
-        Path | None,
+        str,
         typer.Option(
-            metavar="NET", help="Look for atoms with a network, the folder that `picostem train atoms` left in DIR/net."
+            metavar="NET",
+            help="Network that proposes where atoms are: one that comes with picostem, the folder that `picostem train "
+            "atoms` left in DIR/net, or `none` for the peaks that stand out alone.",
         ),
-    ] = None,
+    ] = FINDER,
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Data set of a file that holds several, by name or number.")
     ] = None,
@@ -75,7 +77,7 @@ def atoms(
     if frame is not None and frame < 0:
         raise UsageError(f"--frame is {frame}; frames are counted from 0")
     columns = None if cif is None else load_columns(cif)  # said once, not for every file
-    net = None if weights is None else AtomNet.load(weights.expanduser())
+    net = None if weights == "none" else AtomNet.load(weights)
     places = plan(files, out, json, "atoms")
     jobs = [Job(file, folder, dataset, frame) for file, folder in zip(files, places, strict=True)]
     found, code = _all(jobs, How(pixel_size, columns, net), json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import typer
 
+from picostem.atoms.settings import FINDER
 from picostem.cli.document import STDOUT, write_document
 from picostem.cli.optics import DETECTOR, SEMIANGLE, VOLTAGE, Detector, Semiangle, Voltage, microscope_of
 
@@ -206,8 +207,8 @@ def atoms(
         Path | None, typer.Option(metavar="DIR", help="Micrographs with published labels, single_atoms or WSe2_Ti.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Of a network that finds the atoms, instead of maxima.")
-    ] = None,
+        str, typer.Option(metavar="NET", help="As of `picostem atoms`: a network that proposes where atoms are, or none.")
+    ] = FINDER,
     doses: Annotated[
         list[float] | None, typer.Option("--dose", metavar="SHARE", help="Of the full dose; may be repeated.")
     ] = None,
@@ -236,7 +237,7 @@ def atoms(
         bench.write_recordings(folder, write, shares, seed)
         return
     with watch() as progress:
-        document, tables = run(folder, case or [], labelled, bench.Asked(weights, places, shares, seed), progress.begin)
+        document, tables = run(folder, case or [], labelled, bench.Asked(None if weights == "none" else weights, places, shares, seed), progress.begin)
         progress.pause()
     _deliver(document, tables, json, markdown)
 
