@@ -72,7 +72,7 @@ def width_at(data: NDArray[np.floating], place: FloatArray) -> float | None:
     if lowest < 1 or falling[0] <= falling[-1]:
         return None
     half = np.interp(-(falling[0] + falling[-1]) / 2, -falling, np.arange(lowest + 1))
-    return max(float(half) / np.sqrt(2 * np.log(2)), LEAST_PIXELS)
+    return float(max(half / np.sqrt(2 * np.log(2)), LEAST_PIXELS))
 
 
 def _contrast(data: NDArray[np.floating], sigma: FloatArray) -> float:

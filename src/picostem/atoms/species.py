@@ -169,7 +169,7 @@ def _match(
 
 
 def _named(column: str, mixture: Mixture, element: tuple[str, int] | None) -> list[tuple[str, str | None]]:
-    """Names and elements of classes on a known column: most are the column; of "S2" with about half the brightness, "S1".
+    """Names and elements of classes on a known column: most are the column; of "S2" about half as bright, "S1".
 
     Others are the column's name with + if they are brighter and - if fainter, counted from it if there are several.
     """

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from picostem.atoms.survey import Progress, Survey
     from picostem.image import Image
 
+
 def atoms(
     files: Annotated[
         list[Path], typer.Argument(metavar="IMAGE", help="Images or movies: dm4, emd, tif, sxm, spm, ...")

@@ -200,14 +200,16 @@ def atoms(
     case: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="What needs no files: positions, speed, dumbbells, tracking; may be repeated."
+            metavar="NAME",
+            help="Without files: positions, speed, dumbbells, tracking; with a FOLDER: inspection; may be repeated.",
         ),
     ] = None,
     labelled: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Micrographs with published labels, single_atoms or WSe2_Ti.")
     ] = None,
     weights: Annotated[
-        str, typer.Option(metavar="NET", help="As of `picostem atoms`: a network that proposes where atoms are, or none.")
+        str,
+        typer.Option(metavar="NET", help="As of `picostem atoms`: a network that proposes where atoms are, or none."),
     ] = FINDER,
     doses: Annotated[
         list[float] | None, typer.Option("--dose", metavar="SHARE", help="Of the full dose; may be repeated.")
@@ -237,7 +239,13 @@ def atoms(
         bench.write_recordings(folder, write, shares, seed)
         return
     with watch() as progress:
-        document, tables = run(folder, case or [], labelled, bench.Asked(None if weights == "none" else weights, places, shares, seed), progress.begin)
+        document, tables = run(
+            folder,
+            case or [],
+            labelled,
+            bench.Asked(None if weights == "none" else weights, places, shares, seed),
+            progress.begin,
+        )
         progress.pause()
     _deliver(document, tables, json, markdown)
 
