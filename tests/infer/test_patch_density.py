@@ -57,7 +57,7 @@ def test_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_labels_as_densities() -> None:
     assert LABELS.size == 3 * 121  # twists of MoS2 from 0 to 60° in halves of a degree
     targets = LABELS.targets(np.array([[10.0], [-10.0], [130.0], [115.0]]) * DEGREE)
-    np.testing.assert_allclose(targets[:, 0, 0], np.array([10, 10, 10, 5]) / 120, atol=1e-7)
+    np.testing.assert_allclose(targets[:, 0], np.array([10, 10, 10, 5]) / 120, atol=1e-7)
     numbers = np.full((2, LABELS.size), np.log(0.5 / 120))
     numbers[:, :121] = -30.0
     numbers[:, 121:242] = np.linspace(0, 0.5, 121)

@@ -57,9 +57,9 @@ class TestTwistSet:
 
         monkeypatch.setattr(script, "simulate_stack", never)
         (tmp_path / "T003_MoS2-WSe2.json").write_text("{}")
-        script.make(tmp_path, 3, 0)
+        script.make(tmp_path, 3, None, None, False, 0)
         with pytest.raises(AssertionError, match="again"):
-            script.make(tmp_path, 4, 0)
+            script.make(tmp_path, 4, None, None, False, 0)
 
 
 @pytest.mark.parametrize("script", ["twist_domains"], indirect=True)

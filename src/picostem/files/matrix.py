@@ -5,11 +5,11 @@ What they mean stands in NAME_0001.mtrx beside them, which must be there.
 
 from __future__ import annotations
 
-import importlib
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+from access2thematrix import MtrxData
 
 from picostem.errors import FileError
 from picostem.files.dataset import Dataset
@@ -22,7 +22,7 @@ def read_matrix(path: Path, form: str, stack: ExitStack) -> list[Dataset]:
     """The one to four images of a channel: forward and backward, scanned up and down."""
     if "--" not in path.name:
         raise FileError(f"{path}: says how a scan was recorded, but has no image: name a file that ends in .Z_mtrx")
-    matrix = importlib.import_module("access2thematrix").MtrxData()
+    matrix = MtrxData()
     traces, message = matrix.open(str(path))
     if not traces or matrix.object_type != "image":
         raise FileError(
