@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from picostem.bench import atoms, atoms_dumbbells, atoms_inspection, atoms_labels, atoms_positions, atoms_tracking
+from picostem.bench import atoms, atoms_dumbbells, atoms_labels, atoms_positions, atoms_tracking
 from picostem.bench.atoms import Asked
 from picostem.bench.table import Table
 from picostem.errors import UsageError
@@ -33,9 +33,6 @@ CASES: dict[str, Callable[[Asked, Progress], Report]] = {
 }
 """Cases that need no files."""
 
-INSPECTION = "inspection"
-"""The case that needs a folder of images."""
-
 
 def run(folder: Path | None, cases: Sequence[str], labelled: Path | None, asked: Asked, progress: Progress) -> Measured:
     """Figures by case, and all tables.
@@ -47,20 +44,14 @@ def run(folder: Path | None, cases: Sequence[str], labelled: Path | None, asked:
         UsageError: there is no such case. FileError, DataError: as the cases do.
     """
     for name in cases:
-        if name not in {*CASES, INSPECTION}:
-            raise UsageError(f"--case is {name!r}; expected one of {', '.join([*CASES, INSPECTION])}")
-    if INSPECTION in cases and folder is None:
-        raise UsageError(f"--case {INSPECTION} needs a FOLDER of images without noise: make one, and name it")
+        if name not in CASES:
+            raise UsageError(f"--case is {name!r}; expected one of {', '.join(CASES)}")
     jobs: dict[str, Callable[[], Report]] = {}
     if folder is not None:
         jobs["images"] = lambda: atoms.measure(folder, asked, progress)
     if labelled is not None:
         jobs["labels"] = lambda: atoms_labels.measure(labelled, asked.weights)
-    if folder is not None and INSPECTION in cases:
-        jobs[INSPECTION] = lambda: atoms_inspection.measure(folder, asked.doses, asked.seed, progress)
-    for name in cases:
-        if name in CASES:
-            jobs[name] = lambda name=name: CASES[name](asked, progress)  # type: ignore[misc]
+    jobs |= {name: lambda name=name: CASES[name](asked, progress) for name in cases}  # type: ignore[misc]
     reports = {name: job() for name, job in jobs.items()}
     tables = [table for report in reports.values() for table in report.tables()]
     return {name: report.as_dict() for name, report in reports.items()}, tables
