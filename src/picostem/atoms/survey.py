@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from picostem.atoms.anomaly import anomalies, shapes
 from picostem.atoms.columns import Columns
@@ -82,31 +83,32 @@ def survey(
     Raises:
         ImageError: a frame cannot be used. UsageError: there is none.
     """
-    start = time.perf_counter()
-    report = progress or (lambda stage, done, total: None)
-    first: Image | None = None
-    tables: list[AtomTable] = []
-    looks: list[FloatArray] = []
-    for image in images:
-        report("atoms", len(tables), 0)
-        first = first or image
-        table = _complete(image, net)
-        tables.append(table)
-        looks.append(shapes(image, table))
-    if first is None:
-        raise UsageError("expected at least one image")
-    report("species and anomalies", 0, 0)
-    table = link(tables) if len(tables) > 1 else tables[0]
-    recording = None
-    if len(tables[0]):
-        width = float(np.median(tables[0].width))
-        recording = measure_recording(first.data, (width, width))
-    found = classify(table, columns)
-    odd = anomalies(found.table, found.classes, found.basis, np.concatenate(looks))
-    found = replace(found, table=replace(found.table, anomaly=odd.score, odd=odd.what))
-    dumbbells = find_dumbbells(found.table, recording.zero if recording else 0.0)
-    movie = Movie.of(found, dumbbells) if len(tables) > 1 else None
-    return Survey(first, len(tables), found, recording, dumbbells, movie, time.perf_counter() - start)
+    with threadpool_limits(1, user_api="blas"):  # its threads get into each other's way
+        start = time.perf_counter()
+        report = progress or (lambda stage, done, total: None)
+        first: Image | None = None
+        tables: list[AtomTable] = []
+        looks: list[FloatArray] = []
+        for image in images:
+            report("atoms", len(tables), 0)
+            first = first or image
+            table = _complete(image, net)
+            tables.append(table)
+            looks.append(shapes(image, table))
+        if first is None:
+            raise UsageError("expected at least one image")
+        report("species and anomalies", 0, 0)
+        table = link(tables) if len(tables) > 1 else tables[0]
+        recording = None
+        if len(tables[0]):
+            width = float(np.median(tables[0].width))
+            recording = measure_recording(first.data, (width, width))
+        found = classify(table, columns)
+        odd = anomalies(found.table, found.classes, found.basis, np.concatenate(looks))
+        found = replace(found, table=replace(found.table, anomaly=odd.score, odd=odd.what))
+        dumbbells = find_dumbbells(found.table, recording.zero if recording else 0.0)
+        movie = Movie.of(found, dumbbells) if len(tables) > 1 else None
+        return Survey(first, len(tables), found, recording, dumbbells, movie, time.perf_counter() - start)
 
 
 def _complete(image: Image, net: AtomNet | None) -> AtomTable:
