@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from picostem.bench import atoms, atoms_dumbbells, atoms_labels, atoms_positions, atoms_tracking
+from picostem.bench import (
+    atoms,
+    atoms_buckybowls,
+    atoms_charge,
+    atoms_dumbbells,
+    atoms_labels,
+    atoms_positions,
+    atoms_tracking,
+)
 from picostem.bench.atoms import Asked
 from picostem.bench.table import Table
 from picostem.errors import UsageError
@@ -30,6 +38,8 @@ CASES: dict[str, Callable[[Asked, Progress], Report]] = {
     "speed": lambda asked, progress: atoms_positions.speed(asked.weights, seed=asked.seed),
     "dumbbells": lambda asked, progress: atoms_dumbbells.measure(seed=asked.seed, progress=progress),
     "tracking": lambda asked, progress: atoms_tracking.measure(seed=asked.seed, progress=progress),
+    "charge": lambda asked, progress: atoms_charge.measure(seed=asked.seed, progress=progress),
+    "buckybowls": lambda asked, progress: atoms_buckybowls.measure(seed=asked.seed, progress=progress),
 }
 """Cases that need no files."""
 

@@ -201,7 +201,7 @@ def atoms(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="What needs no files: positions, speed, dumbbells, tracking; may be repeated.",
+            help="What needs no files: positions, speed, dumbbells, tracking, charge, buckybowls; may be repeated.",
         ),
     ] = None,
     labelled: Annotated[
