@@ -32,7 +32,8 @@ def examples(language: str) -> list[Any]:
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the example images, where examples may write."""
-    shutil.copytree(ROOT / "examples" / "images", tmp_path / "examples" / "images")
+    for kind in ("images", "atoms"):
+        shutil.copytree(ROOT / "examples" / kind, tmp_path / "examples" / kind)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
