@@ -152,7 +152,14 @@ class TestReading:
         rows, columns = np.mgrid[:256, :256]
         counts = 2 + 40 * np.exp(-(((rows % 32) - 16) ** 2 + ((columns % 32) - 16) ** 2) / (2 * 4.0**2))
         step = Reading.of(Image(rng.poisson(counts).astype(np.float32))).step
-        assert 4.0 / step[0] == pytest.approx(0.3 / PIXEL_A, rel=0.4)
+        assert 32 / step[0] == pytest.approx(2.6 / PIXEL_A, rel=0.05)  # by its planes
+
+    def test_scale_of_an_uncalibrated_image_without_a_lattice(self) -> None:
+        rng = np.random.default_rng(0)
+        counts = np.zeros((256, 256))
+        counts[tuple(rng.integers(10, 246, (2, 150)))] = 40 * 2 * np.pi * 4.0**2
+        image = rng.poisson(2 + ndimage.gaussian_filter(counts, 4.0)).astype(np.float32)
+        assert 4.0 / Reading.of(Image(image)).step[0] == pytest.approx(0.3 / PIXEL_A, rel=0.4)  # by its peaks
 
 
 class TestTiles:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from picostem.atoms.scale import peak_width
+from picostem.atoms.scale import lattice_spacing, peak_width
 from picostem.image import Image
 
 FloatArray = NDArray[np.float64]
@@ -19,8 +19,10 @@ Single = NDArray[np.float32]
 
 PIXEL_A = 0.2
 """Å. Peaks are 1.3 to 4 of these pixels wide (standard deviation), and dumbbells 0.8 Å apart are 4 pixels."""
+PLANES_A = 2.6
+"""Å between the planes of the strongest reflection of common crystals: how the scale of others is guessed."""
 TYPICAL_A = 0.3
-"""Å, what `peak_width` says of a common image: how the scale of one without a calibration is guessed."""
+"""Å, what `peak_width` says of a common image: how that of one without a lattice is guessed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +38,12 @@ class Reading:
 
     @classmethod
     def of(cls, image: Image) -> Reading:
-        """An image that `check_image` accepts, by its calibration, or by the width of its peaks."""
+        """An image that `check_image` accepts, by its calibration, else by its lattice or by the width of its peaks."""
         if image.pixel_size is not None:
             return cls.resampled(image.data, PIXEL_A / np.asarray(image.pixel_size))
+        spacing = lattice_spacing(image.data)
+        if spacing is not None:
+            return cls.resampled(image.data, np.full(2, spacing * PIXEL_A / PLANES_A))
         return cls.resampled(image.data, np.asarray(peak_width(image.data, None)) * PIXEL_A / TYPICAL_A)
 
     @classmethod

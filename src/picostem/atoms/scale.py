@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 from scipy.spatial import cKDTree
 
 from picostem.atoms.locate import LOCAL, score_test
@@ -18,6 +18,10 @@ STEP = 1.25  # ratio of the widths that are tried
 BRIGHTEST = 0.995  # quantile of z: that of peaks, if their middles take 1/200 of the image
 CROP = 640  # pixels a side are enough
 FEWEST = 8  # peaks whose mean says how wide they are
+LEAST_PLANES = 5  # of a lattice in an image
+SLOW = 16  # part of the image's side over which what is slower is no lattice
+FINEST = 0.35  # cycles per pixel of a reflection
+PROMINENT = 100.0  # times the median of its ring: noise alone reaches 18 in a million pixels
 ENOUGH = 1.6  # pixels, standard deviation at which an image is binned no further
 
 
@@ -40,6 +44,24 @@ def peak_width(data: NDArray[np.floating], pixel_size: tuple[float, float] | Non
     contrast = [_contrast(data, width / step) for width in widths]
     best = int(np.argmax(contrast))
     return float(widths[best] / step[0]), float(widths[best] / step[1])
+
+
+def lattice_spacing(data: NDArray[np.floating]) -> float | None:
+    """Pixels between the planes of the strongest reflection in an image's power spectrum, None without a lattice.
+
+    A reflection stands out of the median of its ring by far more than noise does.
+
+    Args:
+        data: shape (rows, columns).
+    """
+    level = data - np.median(data, axis=1, keepdims=True)
+    level = level - ndimage.gaussian_filter(level, min(data.shape) / SLOW)
+    power = np.abs(fft.fft2(level * np.outer(np.hanning(data.shape[0]), np.hanning(data.shape[1])))) ** 2
+    frequency = np.hypot(fft.fftfreq(data.shape[0])[:, None], fft.fftfreq(data.shape[1]))
+    ring = np.rint(frequency * min(data.shape)).astype(int)
+    usual = np.asarray(ndimage.median(power, ring, np.arange(ring.max() + 1)))[ring]
+    able = (frequency > LEAST_PLANES / min(data.shape)) & (frequency < FINEST) & (power > PROMINENT * usual)
+    return float(1 / frequency.flat[np.argmax(power * able)]) if able.any() else None
 
 
 def width_at(data: NDArray[np.floating], place: FloatArray) -> float | None:
