@@ -17,9 +17,11 @@ from picostem.atoms.scene import Scene, draw_scene
 from picostem.atoms.settings import AtomSettings, ScenePlan
 from picostem.atoms.specimens import (
     ADATOM,
-    COLUMN,
     DEPLETED,
     DOPANT,
+    SINGLE,
+    STACK,
+    VACANCY,
     Plane,
     Specimen,
     built_in_planes,
@@ -121,12 +123,19 @@ class TestTruth:
 
     def test_atoms_of_a_column_are_one(self) -> None:
         scene = made([(0, 0), (0.2, 0), (5, 0)], [42, 42, 42])
-        assert scene.kind.tolist() == [COLUMN, COLUMN]
+        assert scene.kind.tolist() == [STACK, SINGLE]
         assert scene.strength[0] / scene.strength[1] == pytest.approx(2)
         scene = made([(0, 0), (0.2, 0), (5, 0)], [42, 42, 42], gone=(1,))
-        assert sorted(scene.kind.tolist()) == [COLUMN, DEPLETED]
+        assert sorted(scene.kind.tolist()) == [SINGLE, DEPLETED]
         assert scene.strength[0] == pytest.approx(scene.strength[1])
-        assert len(made([(0, 0), (0.2, 0), (5, 0)], [42, 42, 42], gone=(2,)).place) == 1
+
+    def test_sites_without_atoms_are_vacancies(self) -> None:
+        scene, perfect = (made([(0, 0), (5, 0)], [42, 42], gone=gone) for gone in ((1,), ()))
+        assert scene.kind.tolist() == [SINGLE, VACANCY]
+        assert scene.place == pytest.approx(perfect.place)
+        row, column = np.rint(scene.place[1]).astype(int)
+        at = np.s_[row - 1 : row + 2, column - 1 : column + 2]
+        assert scene.data[at].mean() < 0.6 * perfect.data[at].mean()
 
     def test_what_an_image_cannot_show_is_unsure(self) -> None:
         assert made([(0, 0), (0.6, 0)], [42, 42]).sure.tolist() == [False, False]  # of peaks 0.45 Å wide
@@ -154,7 +163,7 @@ class TestTruth:
     def test_all_kinds_come_up(self) -> None:
         rng = np.random.default_rng(0)
         kinds = np.concatenate([draw_scene(rng, ScenePlan(), (128, 128)).kind for _ in range(25)])
-        assert set(kinds) == {COLUMN, DEPLETED, DOPANT, ADATOM}
+        assert set(kinds) == {SINGLE, STACK, DEPLETED, VACANCY, DOPANT, ADATOM}
 
 
 def test_transfer_is_that_of_the_simulation() -> None:

@@ -184,6 +184,7 @@ def loss_of(logits: Tensor, offset: Tensor, wanted: tuple[Tensor, Tensor, Tensor
         -(1 - h)⁴ p² ln(1 - p)    elsewhere,
 
     and |offset - wanted| near atoms. Zhou, Wang and Krähenbühl, Objects as Points, arXiv 1904.07850, equations 1 and 2.
+    Of n atoms with n_c of them of a class, that class counts (n / n_c)^(1/2) fold, so that rare ones are learned too.
 
     Args:
         wanted: the fields of `Maps`, with a first axis for images.
@@ -193,7 +194,8 @@ def loss_of(logits: Tensor, offset: Tensor, wanted: tuple[Tensor, Tensor, Tensor
     chance = torch.sigmoid(logits)
     found = (1 - chance).square() * functional.softplus(-logits) * positive
     false = (1 - heat).pow(4) * chance.square() * functional.softplus(logits) * (1 - positive)
-    atoms = positive.sum().clamp(min=1)
-    of_heat = ((found + false) * counted[:, None]).sum() / atoms
+    atoms = positive.sum(dim=(0, 2, 3)).clamp(min=1)
+    of_class = ((found + false) * counted[:, None]).sum(dim=(0, 2, 3)) / (atoms * atoms.sum()).sqrt()
+    of_heat = of_class.sum()
     of_offset = ((offset - away).abs() * near[:, None]).sum() / (2 * near.sum()).clamp(min=1)
     return of_heat, of_offset

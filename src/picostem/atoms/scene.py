@@ -26,8 +26,10 @@ from scipy.spatial import cKDTree
 
 from picostem.atoms.settings import ScenePlan
 from picostem.atoms.specimens import (
-    COLUMN,
     DEPLETED,
+    SINGLE,
+    STACK,
+    VACANCY,
     Plane,
     Specimen,
     built_in_planes,
@@ -65,7 +67,8 @@ class Scene:
 
     Attributes:
         data: grey levels, shape (rows, columns). pixel_size: Å. sigma: standard deviation of a peak, pixels.
-        place: row and column, pixels, shape (n, 2). strength: electrons that the column scatters to the detector.
+        place: row and column, pixels, shape (n, 2). strength: electrons that the column scatters to the detector, or
+            would if a vacancy's atoms were there.
         kind: index into `picostem.atoms.specimens.KINDS`. sure: whether a column stands out of noise and neighbours;
             of the others nobody can say whether they are there.
     """
@@ -81,11 +84,16 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class _Columns:
-    """Columns of a specimen: place, Å, shape (n, 2); strength, (n,); kind, (n,)."""
+    """Columns of a specimen: place, Å, shape (n, 2); strength, shape (n,), of a vacancy what is missing; kind, (n,)."""
 
     place: FloatArray
     strength: FloatArray
     kind: IntArray
+
+    @property
+    def scattering(self) -> FloatArray:
+        """Strength of what is there, shape (n,)."""
+        return np.where(self.kind == VACANCY, 0.0, self.strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +155,7 @@ def draw_scene(rng: np.random.Generator, plan: ScenePlan, shape: tuple[int, int]
     side = math.ceil(plan.extent_A / pixel_size)
     settings = _recording(rng, plan)
     field = _Field.of(shape or (side, side), pixel_size, settings, _cutoff(microscope))
-    columns = _columns(_specimen(plane, field.half, rng), rng)
+    columns = _columns(_specimen(plane, field.half, plan.defects, rng), rng)
     return _recorded(columns, field, microscope, sigma_A, rng)
 
 
@@ -164,10 +172,11 @@ def _plane(rng: np.random.Generator, plan: ScenePlan) -> Plane | None:
     return planes[int(rng.integers(len(planes)))]
 
 
-def _specimen(plane: Plane | None, half: FloatArray, rng: np.random.Generator) -> Specimen:
+def _specimen(plane: Plane | None, half: FloatArray, defects: float, rng: np.random.Generator) -> Specimen:
     """Atoms with defects; now and then two layers of the crystal on top of one another."""
     if plane is None:
-        return damaged(scattered(rng, half), half, rng)
+        atoms = damaged(scattered(rng, half), half, rng, most=defects)
+        return atoms[~atoms.gone]  # without order nobody can say what is missing
 
     def grain() -> Specimen:
         return tiled(plane, rng.uniform(0, 2 * np.pi), rng.uniform(-3, 3, 2), half)
@@ -176,7 +185,7 @@ def _specimen(plane: Plane | None, half: FloatArray, rng: np.random.Generator) -
     if rng.random() < 0.1:
         turn = rng.uniform(0, 2 * np.pi)
         specimen = tiled(plane, turn, rng.uniform(-3, 3, 2), half) + tiled(plane, turn, rng.uniform(-3, 3, 2), half)
-    return damaged(specimen, half, rng, twin=grain)
+    return damaged(specimen, half, rng, most=defects, twin=grain)
 
 
 def _microscope(rng: np.random.Generator, bond: float) -> tuple[Microscope, float]:
@@ -248,19 +257,21 @@ def _recording(rng: np.random.Generator, plan: ScenePlan) -> AcquisitionSettings
 
 
 def _columns(specimen: Specimen, rng: np.random.Generator) -> _Columns:
-    """Atoms nearer than MERGED made one, at their centre of mass; without those whose atoms are all missing."""
+    """Atoms nearer than MERGED made one, at their centre of mass."""
     count = len(specimen.place)
     pairs = cKDTree(specimen.place).query_pairs(MERGED, output_type="ndarray") if count else np.empty((0, 2), int)
     graph = sparse.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     groups, label = sparse.csgraph.connected_components(graph, directed=False)
-    weight = specimen.numbers.astype(np.float64) ** rng.uniform(1.4, 1.9) * ~specimen.gone
+    left = np.bincount(label, ~specimen.gone, groups)
+    counted = ~specimen.gone | (left[label] == 0)
+    weight = specimen.numbers.astype(np.float64) ** rng.uniform(1.4, 1.9) * counted
     strength = np.bincount(label, weight, groups)
     middle = [np.bincount(label, weight * x, groups) for x in specimen.place.T]
-    kind = np.full(groups, COLUMN)
+    kind = np.where(np.bincount(label, minlength=groups) > 1, STACK, SINGLE)
     np.maximum.at(kind, label, np.where(specimen.gone, DEPLETED, specimen.kind))
-    left = strength > 0
-    place = np.stack(middle, axis=1)[left] / strength[left, None]
-    return _Columns(place, strength[left] / (np.median(strength[left]) if left.any() else 1.0), kind[left])
+    kind[left == 0] = VACANCY
+    place = np.stack(middle, axis=1) / strength[:, None]
+    return _Columns(place, strength / (np.median(strength) if groups else 1.0), kind)
 
 
 def _recorded(
@@ -270,7 +281,7 @@ def _recorded(
     thickness = 1 + rng.uniform(0, 0.4) * _uneven(field.clean, rng) if rng.random() < 0.3 else np.ones(field.clean)
     support, clutter = _support(field, sigma_A, rng)
     points = np.concatenate([columns.place, support.place])
-    weights = np.concatenate([columns.strength, support.strength])
+    weights = np.concatenate([columns.scattering, support.strength])
     spectrum = field.grid.of(points, weights)[1] * _transfer(field.grid, microscope).astype(np.complex64)
     height = 1 / (2 * np.pi * sigma_A**2)  # of the median column
     clean = np.maximum(field.grid.image(spectrum, field.clean), 0) * thickness
@@ -291,19 +302,19 @@ def _told(
     level = dose * pixel**2 * field.levels(clean, columns.place) + field.settings.read_noise**2
     noise = np.sqrt(level * 4 * np.pi * (sigma_A / pixel) ** 2 + (dose * clutter) ** 2)
     score = dose * columns.strength / noise
-    sure = (score > SURE) & ~_rivalled(columns, BLURRED * sigma_A)
-    told = inside & (score > SEEN)
+    rivalled = _rivalled(columns.place, columns.scattering, BLURRED * sigma_A)
+    sure = (score > SURE) & ~rivalled
+    told = inside & (score > SEEN) & ~(rivalled & (columns.kind == VACANCY))
     return Scene(
         data, pixel, sigma_A / pixel, place[told], dose * columns.strength[told], columns.kind[told], sure[told]
     )
 
 
-def _rivalled(columns: _Columns, reach: float) -> BoolArray:
+def _rivalled(place: FloatArray, strength: FloatArray, reach: float) -> BoolArray:
     """Columns with a neighbour within `reach` Å that is not much fainter, shape (n,)."""
-    out = np.zeros(len(columns.place), dtype=bool)
+    out = np.zeros(len(place), dtype=bool)
     if len(out):
-        one, other = cKDTree(columns.place).query_pairs(reach, output_type="ndarray").T
-        strength = columns.strength
+        one, other = cKDTree(place).query_pairs(reach, output_type="ndarray").T
         out[one[strength[other] > RIVAL * strength[one]]] = True
         out[other[strength[one] > RIVAL * strength[other]]] = True
     return out

@@ -20,6 +20,7 @@ class ScenePlan:
         share: of specimens that are of these, if there are any; the others are of any crystal, or of none.
         pixel_A: least and most of the pixel size, Å, before the image is resampled.
         counts: least and most electrons of the median column.
+        defects: largest share of atoms that are missing, and of atoms that are of another element.
         extent_A: side of a scene, Å.
 
     Raises:
@@ -30,14 +31,15 @@ class ScenePlan:
     share: float = 0.4
     pixel_A: tuple[float, float] = (0.05, 0.3)
     counts: tuple[float, float] = (20.0, 4000.0)
+    defects: float = 0.06
     extent_A: float = 34.0
 
     def __post_init__(self) -> None:
         for low, high in (self.pixel_A, self.counts):
             if not 0 < low <= high:
                 raise UsageError(f"expected limits above 0, the lower one first, got {self}")
-        if not (0 <= self.share <= 1 and self.extent_A > 0):
-            raise UsageError(f"expected a share from 0 to 1 and a positive extent, got {self}")
+        if not (0 <= self.share <= 1 and 0 <= self.defects <= 1 and self.extent_A > 0):
+            raise UsageError(f"expected shares from 0 to 1 and a positive extent, got {self}")
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-KINDS = ("column", "depleted", "dopant", "adatom")
-"""A column of the crystal; one that lacks an atom; one with an atom of another element; one with an atom added."""
-COLUMN, DEPLETED, DOPANT, ADATOM = range(len(KINDS))
+KINDS = ("single", "stack", "depleted", "vacancy", "dopant", "adatom")
+"""A column of one atom of the cell; of several; of several that lacks some; a site without any atom; a column with an
+atom of another element; one with an atom added. In a 2H dichalcogenide: metal, two chalcogens, one chalcogen, ..."""
+SINGLE, STACK, DEPLETED, VACANCY, DOPANT, ADATOM = range(len(KINDS))
 
 ZONES = ((0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1))
 LIGHTEST = 5
@@ -71,7 +72,7 @@ class Specimen:
     @classmethod
     def perfect(cls, place: FloatArray, numbers: IntArray) -> Specimen:
         """Without defects."""
-        return cls(place, numbers, np.full(len(place), COLUMN), np.zeros(len(place), dtype=bool))
+        return cls(place, numbers, np.full(len(place), SINGLE), np.zeros(len(place), dtype=bool))
 
     def __getitem__(self, chosen: BoolArray) -> Specimen:
         return Specimen(self.place[chosen], self.numbers[chosen], self.kind[chosen], self.gone[chosen])
@@ -180,9 +181,18 @@ def scattered(rng: np.random.Generator, half: FloatArray) -> Specimen:
 
 
 def damaged(
-    specimen: Specimen, half: FloatArray, rng: np.random.Generator, *, twin: Callable[[], Specimen] | None = None
+    specimen: Specimen,
+    half: FloatArray,
+    rng: np.random.Generator,
+    *,
+    most: float = 0.06,
+    twin: Callable[[], Specimen] | None = None,
 ) -> Specimen:
-    """A specimen with some of: a second grain (from `twin`), a hole, an edge, vacancies, dopants, adatoms, disorder."""
+    """A specimen with some of: a second grain (from `twin`), a hole, an edge, vacancies, dopants, adatoms, disorder.
+
+    Args:
+        most: largest share of atoms that are missing, and of atoms that are of another element.
+    """
     if twin is not None and rng.random() < 0.2:
         specimen = joined(specimen, twin(), half, rng)
     if rng.random() < 0.15:
@@ -192,9 +202,9 @@ def damaged(
         inside = -rng.uniform(0, 0.7) * half.min()
         specimen = _without_hole(specimen, normal * (far - inside), far, rng, roughness=0.01)
     if rng.random() < 0.6:
-        specimen = with_vacancies(specimen, rng.uniform(0, 0.06), rng)
+        specimen = with_vacancies(specimen, rng.uniform(0, most), rng)
     if rng.random() < 0.4:
-        specimen = with_dopants(specimen, rng.uniform(0, 0.06), rng)
+        specimen = with_dopants(specimen, rng.uniform(0, most), rng)
     if rng.random() < 0.3:
         specimen = with_adatoms(specimen, half, rng)
     moved = specimen.place + rng.uniform(0, 0.1) * rng.standard_normal(specimen.place.shape)

@@ -27,7 +27,7 @@ from picostem.atoms.predict import Detections, decode
 from picostem.atoms.reading import PIXEL_A, Reading
 from picostem.atoms.scene import Scene, draw_scene
 from picostem.atoms.settings import AtomSettings, ScenePlan
-from picostem.atoms.specimens import KINDS, chosen_planes
+from picostem.atoms.specimens import KINDS, VACANCY, chosen_planes
 from picostem.errors import DataError, UsageError
 from picostem.net_folder import write_folder
 from picostem.onnx_file import traced
@@ -91,6 +91,8 @@ def patch_of(scene: Scene, settings: AtomSettings, rng: np.random.Generator) -> 
     data = reading.data[corner[0] : corner[0] + settings.side, corner[1] : corner[1] + settings.side]
     place = reading.place_from_image(scene.place) - corner
     inside = np.all((place > -0.5) & (place < settings.side - 0.5), axis=1)
+    if settings.classes == 1:
+        inside &= scene.kind != VACANCY
     truth = place[inside], scene.kind[inside], scene.sure[inside]
     shape = (settings.side, settings.side)
     return Patch(np.ascontiguousarray(data), *truth, Maps.of(*truth, shape, settings.classes))
@@ -306,7 +308,8 @@ def scores_of(learning: AtomLearning, threshold: float) -> dict[str, float]:
 def compared(found: Detections, patch: Patch) -> tuple[tuple[int, int, int], float]:
     """How many sure atoms were found, were missed, and detections of nothing; the sum of squared distances, pixels².
 
-    Pairs are those that are each other's nearest within REACH. What is paired with an unsure atom counts neither way.
+    One of the wrong class is both a miss and a detection of nothing. Pairs are those that are each other's nearest
+    within REACH. What is paired with an unsure atom counts neither way.
     """
     if not len(found) or not len(patch.place):
         return (0, int(patch.sure.sum()), len(found)), 0.0
@@ -314,6 +317,8 @@ def compared(found: Detections, patch: Patch) -> tuple[tuple[int, int, int], flo
     back = cKDTree(found.place).query(patch.place)[1]
     paired = (distance <= REACH) & (back[atom] == np.arange(len(found)))
     hit = paired & patch.sure[atom]
+    if len(patch.maps.heat) > 1:
+        hit &= found.kind == patch.kind[atom]
     unsure = cKDTree(patch.place[~patch.sure]) if not patch.sure.all() else None
     beside = unsure.query(found.place)[0] <= REACH if unsure is not None else np.zeros(len(found), dtype=bool)
     false = int(np.sum(~hit & ~beside))

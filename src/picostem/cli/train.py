@@ -144,8 +144,12 @@ def atoms(
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Of the scenes that show these; 1 for a network for nothing else.")
     ] = ScenePlan.share,
+    defects: Annotated[
+        float, typer.Option(min=0, max=1, help="Largest share of atoms that are missing, and of dopants, in a scene.")
+    ] = ScenePlan.defects,
     classes: Annotated[
-        bool, typer.Option("--classes", help="Tell depleted columns, dopants and adatoms from other columns.")
+        bool,
+        typer.Option("--classes", help="Tell single atoms, stacks, depleted stacks, vacancies, dopants and adatoms."),
     ] = False,
     steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Default: 20000.")] = None,
     workers: Annotated[int, typer.Option(min=0, metavar="N", help="Processes that draw scenes.")] = 0,
@@ -169,7 +173,7 @@ def atoms(
 
     settings = replace(AtomSettings(), classes=len(KINDS) if classes else 1)
     settings = settings if steps is None else replace(settings, steps=steps)
-    plan = ScenePlan(crystals=tuple(cif or ()), share=share)
+    plan = ScenePlan(crystals=tuple(cif or ()), share=share, defects=defects)
     out = out.expanduser()
     with watch() as progress:
         progress.begin(out.name, 0, 1)
