@@ -11,6 +11,7 @@ import ase
 import ase.io
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
@@ -21,7 +22,7 @@ from tests.cli.conftest import Run
 
 FILES = {
     *("atoms.parquet", "atoms.csv", "atoms.xyz", "atoms.hspy", "defects.parquet", "defects.csv", "figure.png"),
-    "result.json",
+    *("blobs.csv", "result.json"),
 }
 SHAPE = (150, 170)
 PIXEL = 0.2
@@ -92,6 +93,13 @@ def test_image_of_a_known_crystal(document: tuple[dict[str, Any], int]) -> None:
     assert min(table["p_species"].to_pylist()) > 0.5
     with Path("ws2.atoms/atoms.csv").open(encoding="utf-8") as lines:
         assert [line["species"] for line in csv.DictReader(lines)] == table["species"].to_pylist()
+    with Path("ws2.atoms/blobs.csv").open(encoding="utf-8") as lines:
+        blobs = list(csv.DictReader(lines))
+    assert {one["channel"] for one in blobs} == {"atom"}
+    assert np.bincount([int(one["class"]) for one in blobs])[1:].tolist() == [one["blobs"] for one in found["network"]]
+    place = np.array([[float(one["row"]), float(one["col"])] for one in blobs])
+    near = np.hypot(*(place[:, None] - np.column_stack([table["row"], table["col"]])).T).min(axis=0)
+    assert np.median(near) < 1.5  # pixels: blobs are where atoms are
     (atoms,) = blocks("ws2.atoms/atoms.xyz")
     assert set(atoms.get_chemical_symbols()) == {"W", "S"}
     with Image.open("ws2.atoms/figure.png") as figure:
@@ -108,7 +116,11 @@ def test_movie_gets_tracks(picostem: Run) -> None:
     assert abs(found["tracks"] - count) <= 4
     assert all(found["vacancies"].count(one) == 1 for one in found["vacancies"])
     assert [one["frame"] for one in found["vacancies"]] == [0, 1, 2]  # the missing column, and no others
-    assert {path.name for path in Path("there").iterdir()} == FILES | {"transitions.csv", "defect_tracks.csv"}
+    names = {path.name for path in Path("there").iterdir()}
+    assert names == FILES | {"transitions.csv", "defect_tracks.csv", "defect_windows.tif"}
+    windows = tifffile.imread("there/defect_windows.tif")  # of the missing column: one in each frame, as the table says
+    assert len(windows) == len(Path("there/defect_tracks.csv").read_text("utf-8").splitlines()) - 1 >= 3
+    assert windows.shape[1] == windows.shape[2] and windows.shape[1] % 2 == 1
     table = parquet.read_table("there/atoms.parquet").to_pydict()
     frames, tracks = np.array(table["frame"]), np.array(table["track"])
     assert set(frames) == {0, 1, 2}
@@ -122,6 +134,18 @@ def test_movie_gets_tracks(picostem: Run) -> None:
     found_blocks = blocks("there/atoms.xyz")
     assert [len(one) for one in found_blocks] == np.bincount(frames).tolist()
     assert set(found_blocks[0].get_chemical_symbols()) == {"X"}
+
+
+def test_atoms_that_stay_are_refined_in_every_frame(picostem: Run) -> None:
+    count = write_ws2("movie.npy", frames=3)
+    ended = picostem("atoms", "movie.npy", "--still", "--weights", "none", "--out", "there")
+    assert ended.code == 0, ended.err
+    table = parquet.read_table("there/atoms.parquet").to_pydict()
+    frames, tracks = np.array(table["frame"]), np.array(table["track"])
+    counts = np.bincount(frames)
+    assert len(set(counts)) == 1 and abs(counts[0] - count) <= 4
+    assert all(np.array_equal(tracks[frames == k], np.arange(counts[0])) for k in range(3))
+    assert not Path("there/blobs.csv").exists()  # no network was asked
 
 
 def test_one_frame_of_a_movie_and_json_alone(picostem: Run) -> None:

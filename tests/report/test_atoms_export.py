@@ -48,7 +48,7 @@ def _survey(stretched: float = 0.0, pixel_size: tuple[float, float] | None = PIX
     )  # fmt: skip
     source = None if pixel_size is None else "user"
     image = Image(rng.random(SHAPE, np.float32), pixel_size, source, name="scan, 1")
-    return Survey(image, frames, classify(table), None, find_dumbbells(table), None, 0.0)
+    return Survey(image, frames, classify(table), None, find_dumbbells(table), None, None, 0.0)
 
 
 def test_defects_of_a_lattice() -> None:

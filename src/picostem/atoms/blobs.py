@@ -150,6 +150,42 @@ def _hu(mu: Moments, mass: FloatArray) -> FloatArray:
     ])  # fmt: skip
 
 
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """The blobs of an image, or of a movie's frames.
+
+    Attributes:
+        blobs: of all frames, in pixels of the image. frame: of each, shape (n,). sorted: their classes. channels: names
+            of the network's.
+    """
+
+    blobs: Blobs
+    frame: IntArray
+    sorted: BlobClasses
+    channels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, frames: Sequence[Blobs], channels: tuple[str, ...]) -> Inspection | None:
+        """Blobs frame by frame, sorted together; None if there are none."""
+        names = [one.name for one in fields(Blobs)]
+        blobs = Blobs(**{name: np.concatenate([getattr(one, name) for one in frames]) for name in names})
+        frame = np.repeat(np.arange(len(frames)), [len(one) for one in frames])
+        return cls(blobs, frame, sort_blobs(blobs), channels) if len(blobs) else None
+
+    def columns(self) -> dict[str, NDArray[np.generic]]:
+        """Of a table: a row for each blob; class 1 is the strongest."""
+        blobs, label = self.blobs, self.sorted.label
+        return {
+            "frame": self.frame,
+            "row": blobs.row,
+            "col": blobs.col,
+            "channel": np.array(self.channels)[blobs.channel],
+            **{name: getattr(blobs, name) for name in (*DESCRIPTORS, "orientation")},
+            "class": label + 1,
+            "p_class": self.sorted.probability[np.arange(len(label)), label],
+        }
+
+
 @dataclass(frozen=True)
 class BlobClass:
     """A class of blobs: how many are most likely of it, their channel, and the median of each describing number."""

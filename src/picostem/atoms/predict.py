@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from picostem.atoms.blobs import Blobs, find_blobs
 from picostem.atoms.card import CARD, AtomCard
 from picostem.atoms.reading import Reading
 from picostem.errors import DataError
@@ -33,6 +34,8 @@ SIDES = 4
 """What the sides of a tile must be a multiple of."""
 LONGEST = 1.5
 """Pixels: an offset that leads further away is an error."""
+VACANCY = "vacancy"
+"""The class of what is no atom."""
 SAME = 1.5
 """Pixels: of two maxima that lead to places nearer than that, the less probable one goes."""
 
@@ -67,33 +70,17 @@ class AtomNet:
         folder = shipped if (shipped / CARD).is_file() else Path(name_or_folder).expanduser()
         return cls(AtomCard.read(folder), open_network(folder / NETWORK, threads))
 
-    def detect(self, image: Image, threshold: float | None = None) -> Detections:
-        """The atoms of an image, from top to bottom.
-
-        Args:
-            threshold: least probability, instead of the card's.
+    def look(self, image: Image) -> Output:
+        """What it says of an image.
 
         Raises:
             ImageError: too small, too large, with NaN or infinite pixels, constant, or saturated.
             DataError: the network cannot be run, or gives no numbers.
         """
-        reading, heat, offset = self.heat(image)
-        found = decode(heat, offset, self.card.threshold if threshold is None else threshold)
-        place = reading.image_from_place(found.place)
-        inside = np.all((place > -0.5) & (place < np.array(image.data.shape) - 0.5), axis=1)
-        order = np.flatnonzero(inside)
-        order = order[np.lexsort((place[order, 1], place[order, 0]))]
-        return Detections(place[order], found.score[order], found.kind[order])
-
-    def heat(self, image: Image) -> tuple[Reading, Single, Single]:
-        """Its output layer: the image as it read it, and in those pixels what `in_tiles` gives.
-
-        Raises:
-            ImageError, DataError: as `detect` does.
-        """
         check_image(image)
         reading = Reading.of(image)
-        return (reading, *in_tiles(self._said, reading.data, len(self.card.classes)))
+        heat, offset = in_tiles(self._said, reading.data, len(self.card.classes))
+        return Output(self.card, reading, heat, offset, (image.data.shape[0], image.data.shape[1]))
 
     def _said(self, tile: Single) -> tuple[Single, Single]:
         try:
@@ -104,6 +91,45 @@ class AtomNet:
         if heat.shape[1] != len(self.card.classes) or not (np.isfinite(heat).all() and np.isfinite(offset).all()):
             raise DataError(f"net {self.card.name!r} does not give what its card says: train it again")
         return heat[0], offset[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """The output layer of a network for an image.
+
+    Attributes:
+        card: of the network. reading: the image as it was read. heat, offset: in those pixels, as `in_tiles` gives
+            them. shape: of the image, rows and columns.
+    """
+
+    card: AtomCard
+    reading: Reading
+    heat: Single
+    offset: Single
+    shape: tuple[int, int]
+
+    def detections(self, threshold: float | None = None) -> Detections:
+        """What is found, in pixels of the image, from top to bottom, sites without atoms too.
+
+        Args:
+            threshold: least probability, instead of the card's.
+        """
+        found = decode(self.heat, self.offset, self.card.threshold if threshold is None else threshold)
+        place = self.reading.image_from_place(found.place)
+        order = np.flatnonzero(np.all((place > -0.5) & (place < np.array(self.shape) - 0.5), axis=1))
+        order = order[np.lexsort((place[order, 1], place[order, 0]))]
+        return Detections(place[order], found.score[order], found.kind[order])
+
+    def atoms(self) -> FloatArray:
+        """Row and column of the atoms, pixels of the image, shape (n, 2)."""
+        found = self.detections()
+        return np.asarray(found.place[np.array(self.card.classes)[found.kind] != VACANCY])
+
+    def blobs(self) -> Blobs:
+        """The blobs of its output, in pixels of the image; a pixel is of its likeliest channel only."""
+        blobs = find_blobs(self.heat * (self.heat == self.heat.max(axis=0)), self.card.threshold)
+        row, col = self.reading.image_from_place(np.column_stack([blobs.row, blobs.col])).T
+        return replace(blobs, row=row, col=col)
 
 
 def in_tiles(

@@ -34,6 +34,8 @@ LIGHTEST = 5
 """Atomic number; hydrogen to beryllium are not seen."""
 SHORTEST_BOND = 1.1
 """Å between an atom and one that is added to it, or that the other grain brings."""
+ALIKE = 0.15
+"""Difference of the logarithms of two atomic numbers, below which nobody tells the atoms apart."""
 HEAVY = (13, 14, 22, 25, 26, 29, 34, 42, 46, 52, 57, 73, 74, 78, 79, 83)
 """Atomic numbers that random lattices, dopants and adatoms are drawn from."""
 
@@ -230,9 +232,10 @@ def with_vacancies(specimen: Specimen, share: float, rng: np.random.Generator) -
 
 
 def with_dopants(specimen: Specimen, share: float, rng: np.random.Generator) -> Specimen:
-    """A share of the atoms is of one other element."""
+    """A share of the atoms is of one other element, unless that looks the same."""
     other = int(rng.choice(HEAVY))
-    hit = (rng.random(len(specimen.place)) < share) & (specimen.numbers != other)
+    unlike = np.abs(np.log(specimen.numbers / other)) > ALIKE
+    hit = (rng.random(len(specimen.place)) < share) & unlike
     numbers, kind = np.where(hit, other, specimen.numbers), np.where(hit, DOPANT, specimen.kind)
     return replace(specimen, numbers=numbers, kind=kind)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from picostem.errors import UsageError
 from picostem.version import VERSION
 
 FloatArray = NDArray[np.float64]
@@ -51,6 +54,35 @@ class AtomTable:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> AtomTable:
+        return replace(self, **{name: getattr(self, name)[chosen] for name in self._arrays()})
+
+    @classmethod
+    def joined(cls, tables: Sequence[AtomTable]) -> AtomTable:
+        """The atoms of all frames of a movie, which are numbered in the order of the tables.
+
+        Raises:
+            UsageError: there are no frames, or they differ in shape or pixel size.
+        """
+        if not tables:
+            raise UsageError("no frames to join: expected at least one table of atoms")
+        first = tables[0]
+        for index, table in enumerate(tables):
+            if table.shape != first.shape or table.pixel_size != first.pixel_size:
+                raise UsageError(
+                    f"frame {index} has shape {table.shape} and pixel size {table.pixel_size}, frame 0 {first.shape} "
+                    f"and {first.pixel_size}: take frames of one movie"
+                )
+        merged: dict[str, Any] = {
+            name: np.concatenate([getattr(table, name) for table in tables]) for name in cls._arrays()
+        }
+        merged["frame"] = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+        return replace(first, **merged)
+
+    @classmethod
+    def _arrays(cls) -> list[str]:
+        return [one.name for one in fields(cls) if one.name not in ("shape", "pixel_size")]
 
     @property
     def x_A(self) -> FloatArray:

@@ -12,8 +12,7 @@ are those that are worth most together. A track that is not seen waits, its pred
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,6 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
 from picostem.atoms.table import AtomTable
-from picostem.errors import UsageError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -46,20 +44,8 @@ def link(tables: Sequence[AtomTable]) -> AtomTable:
     Raises:
         UsageError: there are no frames, or they differ in shape or pixel size.
     """
-    if not tables:
-        raise UsageError("no frames to link: expected at least one table of atoms")
-    first = tables[0]
-    for index, table in enumerate(tables):
-        if table.shape != first.shape or table.pixel_size != first.pixel_size:
-            raise UsageError(
-                f"frame {index} has shape {table.shape} and pixel size {table.pixel_size}, frame 0 {first.shape} and "
-                f"{first.pixel_size}: link frames of one movie"
-            )
-    columns = [one.name for one in fields(AtomTable) if one.name not in ("shape", "pixel_size")]
-    merged: dict[str, Any] = {name: np.concatenate([getattr(table, name) for table in tables]) for name in columns}
-    tracks = link_places([np.column_stack([table.row, table.col]) for table in tables])
-    frame = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-    return replace(first, **{**merged, "frame": frame, "track": np.concatenate(tracks)})
+    joined = AtomTable.joined(tables)
+    return replace(joined, track=np.concatenate(link_places([np.column_stack([one.row, one.col]) for one in tables])))
 
 
 def link_places(frames: Sequence[FloatArray]) -> list[IntArray]:

@@ -149,7 +149,7 @@ def speed(weights: str | None = None, side: int = SIDE, seed: int = 0) -> Figure
     }
     if weights is not None:
         net = AtomNet.load(weights)
-        jobs["detection, network"] = lambda: len(net.detect(image))
+        jobs["detection, network"] = lambda: len(net.look(image).detections())
     figures: list[dict[str, Any]] = []
     for name, job in jobs.items():
         atoms, wall, busy = _timed(job)

@@ -54,6 +54,10 @@ def atoms(
     frame: Annotated[
         int | None, typer.Option(metavar="N", help="Only this frame of a movie, from 0; else all, with tracks.")
     ] = None,
+    still: Annotated[
+        bool,
+        typer.Option("--still", help="Atoms of a movie stay in place: find them in its mean, refine in each frame."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -81,7 +85,7 @@ def atoms(
     net = None if weights == "none" else AtomNet.load(weights)
     places = plan(files, out, json, "atoms")
     jobs = [Job(file, folder, dataset, frame) for file, folder in zip(files, places, strict=True)]
-    found, code = _all(jobs, How(pixel_size, columns, net), json)
+    found, code = _all(jobs, How(pixel_size, columns, net, still), json)
     if json is not None:
         write_document(found if len(files) > 1 else found[0], json)
     if code:
@@ -100,11 +104,13 @@ class Job:
 
 @dataclass(frozen=True)
 class How:
-    """What is the same for all of them: Å per pixel where that is given, the crystal's columns, the network."""
+    """What is the same for all: Å per pixel where that is given, the crystal's columns, the network, and whether the
+    atoms of a movie stay where they are."""
 
     pixel_size: float | None
     columns: Columns | None
     net: AtomNet | None
+    still: bool
 
 
 def _all(jobs: list[Job], how: How, json: str | None) -> tuple[list[dict[str, Any]], int]:
@@ -142,7 +148,7 @@ def _one(job: Job, how: How, report: Progress) -> Survey:
     if how.pixel_size is not None:
         size = how.pixel_size
         images = (image.with_pixel_size(size, "user") for image in images)
-    return survey(images, how.columns, how.net, report)
+    return survey(images, how.columns, how.net, report, still=how.still)
 
 
 def _images(job: Job) -> Iterable[Image]:

@@ -6,14 +6,14 @@ Schema `picostem.atoms/1`. Places are in pixels of the image, and in Å in the i
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from picostem.atoms.table import SCHEMA, AtomTable
+from picostem.atoms.table import SCHEMA
 from picostem.report.place import staged
 from picostem.resolve.serialise import plain
 from picostem.version import VERSION
@@ -32,10 +32,13 @@ FILES = (
     "dumbbells.csv",
     "transitions.csv",
     "defect_tracks.csv",
+    "defect_windows.tif",
+    "blobs.csv",
     "figure.png",
     "result.json",
 )
-"""The last one last: where it is, all are. Of dumbbells there are files where there are any, of tracks for movies."""
+"""The last one last: where it is, all are. Of dumbbells there are files where there are any, of tracks for movies, of
+blobs with a network."""
 
 
 def save_atoms(survey: Survey, folder: Path) -> list[str]:
@@ -47,6 +50,8 @@ def save_atoms(survey: Survey, folder: Path) -> list[str]:
     Raises:
         OutputError: the folder is a file, cannot be written to, or the disk is full.
     """
+    import tifffile
+
     from picostem.report import atoms_export as export
     from picostem.report.atoms_figure import png
 
@@ -66,6 +71,10 @@ def save_atoms(survey: Survey, folder: Path) -> list[str]:
         if movie:
             (part / "transitions.csv").write_bytes(export.as_csv(movie.transitions.columns()))
             (part / "defect_tracks.csv").write_bytes(export.as_csv(movie.defects.columns()))
+            if len(movie.windows):
+                tifffile.imwrite(part / "defect_windows.tif", movie.windows, photometric="minisblack")
+        if survey.inspection:
+            (part / "blobs.csv").write_bytes(export.as_csv(survey.inspection.columns()))
         (part / "figure.png").write_bytes(png(survey))
         text = json.dumps(atoms_dict(survey), indent=2, ensure_ascii=False, allow_nan=False)
         (part / "result.json").write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
@@ -78,12 +87,7 @@ def xyz(survey: Survey) -> bytes:
     elements = {one.name: one.element or "" for one in survey.found.classes}
     symbols = np.array([elements[name] for name in table.species.tolist()], dtype=np.str_)
     named = replace(table, species=symbols)
-    return b"".join(_part(named, table.frame == frame).as_xyz() for frame in range(survey.frames))
-
-
-def _part(table: AtomTable, chosen: NDArray[np.bool_]) -> AtomTable:
-    columns = [one.name for one in fields(AtomTable) if one.name not in ("shape", "pixel_size")]
-    return replace(table, **{name: getattr(table, name)[chosen] for name in columns})
+    return b"".join(named[table.frame == frame].as_xyz() for frame in range(survey.frames))
 
 
 def atoms_dict(survey: Survey) -> dict[str, Any]:
@@ -119,6 +123,7 @@ def atoms_dict(survey: Survey) -> dict[str, Any]:
         ],
         "vacancies": _vacancies(survey),
         "dumbbells": _dumbbells(survey),
+        "network": _network(survey),
         "transitions": survey.movie and survey.movie.transitions.as_dict(),
         "width_px": _spread(table.width),
         "noise": None if recording is None else {"grey_per_electron": recording.gain, "zero_grey": recording.zero},
@@ -154,6 +159,14 @@ def _dumbbells(survey: Survey) -> dict[str, Any] | None:
         return None
     changes = None if movie is None else movie.changes.as_dict()
     return {"count": len(np.unique(pairs.number)), "limit": pairs.limit, "unit": pairs.unit, "changes": changes}
+
+
+def _network(survey: Survey) -> list[dict[str, Any]] | None:
+    """Classes of blobs in the network's output, as the column `class` of their table counts them."""
+    found = survey.inspection
+    if found is None:
+        return None
+    return [{**asdict(one), "channel": found.channels[one.channel]} for one in found.sorted.classes]
 
 
 def _spread(values: NDArray[np.float64]) -> dict[str, float] | None:
