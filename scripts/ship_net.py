@@ -15,6 +15,9 @@ And for one that finds atoms:
 
 picostem bench atoms IMAGES --weights trained/net --json atoms.json
 python scripts/ship_net.py trained/net NAME --atoms atoms.json --command "picostem train atoms ..."
+
+For one with classes, `--case inspection` measures the network that is there by its name: put it there, measure, and
+again.
 """
 
 from __future__ import annotations
@@ -63,10 +66,22 @@ ATOM_LIMITS = """
 """
 
 
+CLASS_LIMITS = """\
+- The highest channel is not the class: rare classes stay below common ones. What all channels say, sorted by a mixture,
+  tells the classes apart (`blobs.csv`).
+- It cannot know which sublattice is the metal but by its brightness: of crystals whose pairs outshine the metal (MoSe2,
+  MoTe2) the two are exchanged.
+"""
+
+
 def atom_figures(card: AtomCard, measured: dict[str, Any] | None) -> dict[str, Any]:
     """What was measured in training, and on each image of another simulator over all doses."""
     found = dict(card.figures)
-    for one in measured["images"]["images"] if measured else ():
+    for dose in measured.get("inspection", {}).get("doses", ()) if measured else ():
+        found[f"classes by its output, multislice WS2, 1/{1 / dose['share']:.3g} of the dose"] = {
+            "macro_f1": dose["macro_f1"]
+        }
+    for one in measured.get("images", {}).get("images", ()) if measured else ():
         if one["sure_share"] > 0:
             figure = found.setdefault(f"multislice, {one['image']}", {"least_f1": 1.0})
             figure["least_f1"] = min(figure["least_f1"], one["f1"])
@@ -94,7 +109,8 @@ def figures(
 def purpose(card: NetCard | PatchCard | AtomCard) -> str:
     """What the network is for, in a sentence."""
     if isinstance(card, AtomCard):
-        return f"Where atoms are in images of any crystal, by `picostem atoms`; classes: {', '.join(card.classes)}."
+        crystals = ", ".join(card.training["plan"]["crystals"]) or "any crystal"
+        return f"Where atoms are in images of {crystals}, by `picostem atoms`; classes: {', '.join(card.classes)}."
     asked = "by `picostem resolve --engine net` or `hybrid`"
     if isinstance(card, NetCard):
         kind = "antiparallel" if card.antiparallel else "parallel"
@@ -143,6 +159,8 @@ def model_card(card: NetCard | PatchCard | AtomCard) -> str:
             if isinstance(value, int | float):
                 lines.append(f"| {what} | {key.replace('_', ' ')} | {value:.4g} |")
     limits = {NetCard: LIMITS, PatchCard: PATCH_LIMITS, AtomCard: ATOM_LIMITS}[type(card)]
+    if isinstance(card, AtomCard) and len(card.classes) > 1:
+        limits += CLASS_LIMITS
     return "\n".join(lines) + "\n" + limits
 
 

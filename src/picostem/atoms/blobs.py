@@ -22,13 +22,13 @@ IntArray = NDArray[np.int64]
 
 THRESHOLD = 0.5
 """Least probability of a pixel of a blob."""
-LEAST_AREA = 4
-"""Pixels of the smallest blob."""
-MOST = 6  # classes of a channel
-PER_NUMBER = 4  # blobs for each number that describes a class, at least
+MOST = 8  # classes
+FEWEST = 4  # blobs of a class, on average over classes
+LEAST = 1e-4  # probability whose odds are still told from smaller ones
 STARTS = 3  # of the mixture's fit
 NARROWEST = 1e-3  # variance of a class, in that of all blobs
 DESCRIPTORS = ("strength", "peak", "area", "eccentricity")
+"""Of the blobs of a network with one channel; of those of several, `profile` tells most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,53 +36,48 @@ class Blobs:
     """Blobs of heat maps, in the maps' pixels, each array of shape (n,) unless it says otherwise.
 
     Attributes:
-        row, col: centre of mass of what is above the threshold, which all moments are of. channel: the map. strength:
-            sum of its probabilities. peak: highest of them. area: pixels. eccentricity: 0 of a circle, 1 of a line.
-            orientation: of the long axis, radians from columns towards rows, above -pi/2 up to pi/2. hu: the seven
-            moments of Hu (IRE Trans. Inf. Theory 8 (1962) 179), which stay where a blob is moved, turned or made
-            larger, shape (n, 7). border: whether it touches the image's.
+        row, col: centre of mass of what is above the threshold, which all moments are of. profile: mean of each channel
+            over the blob, weighted by its probabilities, shape (n, channels).
+            strength: sum of its probabilities. peak: highest of them. area: pixels. eccentricity: 0 of a circle, 1 of a
+            line.
+            orientation: of the long axis, radians from columns towards rows, above -pi/2 up to pi/2. border: whether it
+            touches the image's.
     """
 
     row: FloatArray
     col: FloatArray
-    channel: IntArray
+    profile: FloatArray
     strength: FloatArray
     peak: FloatArray
     area: FloatArray
     eccentricity: FloatArray
     orientation: FloatArray
-    hu: FloatArray
     border: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.row)
 
+    @property
+    def channel(self) -> IntArray:
+        """The one that is highest in each blob, shape (n,)."""
+        return self.profile.argmax(axis=1) if len(self) else np.zeros(0, dtype=np.int64)
+
     def __getitem__(self, chosen: NDArray[np.bool_]) -> Blobs:
         return Blobs(**{one.name: getattr(self, one.name)[chosen] for one in fields(self)})
 
-    def numbers(self, names: Sequence[str] = DESCRIPTORS) -> FloatArray:
-        """What describes each blob, shape (n, k); `hu` are seven, as logarithms of their size with their sign.
-
-        Raises:
-            UsageError: an unknown name.
-        """
-        unknown = set(names) - {*DESCRIPTORS, "orientation", "hu"}
-        if unknown or not names:
-            expected = ", ".join([*DESCRIPTORS, "orientation", "hu"])
-            raise UsageError(f"descriptors {sorted(unknown)} are not known: expected some of {expected}")
-        parts = [getattr(self, name) for name in names]
-        return np.column_stack([_logarithm(part) if part.ndim == 2 else part for part in parts]).astype(np.float64)
+    def numbers(self) -> FloatArray:
+        """What describes each blob, shape (n, k): log odds of all channels, or of a single one the DESCRIPTORS."""
+        if self.profile.shape[1] > 1:
+            chance = np.clip(self.profile, LEAST, 1 - LEAST)
+            return np.log(chance / (1 - chance))
+        return np.column_stack([getattr(self, name) for name in DESCRIPTORS]).astype(np.float64)
 
 
-def _logarithm(hu: FloatArray) -> FloatArray:
-    return np.asarray(np.sign(hu) * np.log1p(np.abs(hu) / 1e-6))  # invariants of round blobs are below that
-
-
-def find_blobs(heat: NDArray[np.floating], threshold: float = THRESHOLD, least_area: int = LEAST_AREA) -> Blobs:
-    """The blobs of each channel, pixels above the threshold that touch along a side, channel by channel.
+def find_blobs(heat: NDArray[np.floating], threshold: float = THRESHOLD) -> Blobs:
+    """The blobs of the highest channel, pixels above the threshold that touch along a side.
 
     Args:
-        heat: probabilities, shape (classes, rows, columns). least_area: pixels of the smallest that counts.
+        heat: probabilities, shape (classes, rows, columns).
 
     Raises:
         UsageError: heat of another number of axes, or a threshold that is no probability.
@@ -91,10 +86,11 @@ def find_blobs(heat: NDArray[np.floating], threshold: float = THRESHOLD, least_a
         raise UsageError(f"expected heat maps of shape (classes, rows, columns), got {heat.shape}")
     if not 0 < threshold < 1:
         raise UsageError(f"the threshold is {threshold:g}: expected a probability between 0 and 1")
-    label, count = ndimage.label(heat > threshold, structure=_TOUCHING)
-    channel, row, col = np.nonzero(label)
-    blob = label[channel, row, col] - 1
-    value = heat[channel, row, col].astype(np.float64)
+    best = heat.max(axis=0)
+    label, count = ndimage.label(best > threshold)
+    row, col = np.nonzero(label)
+    blob = label[row, col] - 1
+    value = best[row, col].astype(np.float64)
 
     def total(values: FloatArray) -> FloatArray:
         return np.asarray(np.bincount(blob, values, count), dtype=np.float64)
@@ -103,24 +99,19 @@ def find_blobs(heat: NDArray[np.floating], threshold: float = THRESHOLD, least_a
     mass = total(above)
     middle = [total(above * x) / mass for x in (row, col)]
     away = [x - m[blob] for x, m in zip((row, col), middle, strict=True)]
-    order = [(p, q) for p in range(4) for q in range(4) if 2 <= p + q <= 3]
+    order = [(2, 0), (0, 2), (1, 1)]
     mu = {(p, q): total(above * away[1] ** p * away[0] ** q) for p, q in order}
-    peak, last = np.zeros(count), np.array(heat.shape[1:]) - 1
+    peak, last = np.zeros(count), np.array(best.shape) - 1
     np.maximum.at(peak, blob, value)
-    first = np.zeros(count, dtype=np.int64)
-    first[blob] = channel
     border = total(((row == 0) | (col == 0) | (row == last[0]) | (col == last[1])).astype(np.float64)) > 0
     area = total(np.ones(len(blob)))
     long_, short, orientation = _axes(mu, mass)
-    blobs = Blobs(
-        middle[0], middle[1], first, total(value), peak, area,
-        np.sqrt(np.clip(1 - short / np.maximum(long_, 1e-300), 0, 1)), orientation, _hu(mu, mass), border,
+    strength = total(value)
+    profile = np.stack([total(value * channel[row, col]) for channel in heat.astype(np.float64)], axis=1)
+    return Blobs(
+        middle[0], middle[1], profile / strength[:, None], strength, peak, area,
+        np.sqrt(np.clip(1 - short / np.maximum(long_, 1e-300), 0, 1)), orientation, border,
     )  # fmt: skip
-    return blobs[area >= least_area]
-
-
-_TOUCHING = ndimage.generate_binary_structure(3, 1)
-_TOUCHING[[0, 2]] = False  # not from channel to channel
 
 
 Moments = dict[tuple[int, int], FloatArray]
@@ -131,23 +122,6 @@ def _axes(mu: Moments, mass: FloatArray) -> tuple[FloatArray, FloatArray, FloatA
     xx, yy, xy = (mu[key] / mass for key in ((2, 0), (0, 2), (1, 1)))
     mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     return mean + half, mean - half, np.arctan2(2 * xy, xx - yy) / 2
-
-
-def _hu(mu: Moments, mass: FloatArray) -> FloatArray:
-    """The seven invariants, shape (n, 7)."""
-    a20, a02, a11, a30, a03, a21, a12 = (
-        mu[p, q] / mass ** (1 + (p + q) / 2) for p, q in ((2, 0), (0, 2), (1, 1), (3, 0), (0, 3), (2, 1), (1, 2))
-    )
-    u, v, s, t = a30 + a12, a21 + a03, a30 - 3 * a12, 3 * a21 - a03
-    return np.column_stack([
-        a20 + a02,
-        (a20 - a02) ** 2 + 4 * a11**2,
-        s**2 + t**2,
-        u**2 + v**2,
-        s * u * (u**2 - 3 * v**2) + t * v * (3 * u**2 - v**2),
-        (a20 - a02) * (u**2 - v**2) + 4 * a11 * u * v,
-        t * u * (u**2 - 3 * v**2) - s * v * (3 * u**2 - v**2),
-    ])  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +154,7 @@ class Inspection:
             "row": blobs.row,
             "col": blobs.col,
             "channel": np.array(self.channels)[blobs.channel],
+            **{f"in {name}": blobs.profile[:, k] for k, name in enumerate(self.channels) if len(self.channels) > 1},
             **{name: getattr(blobs, name) for name in (*DESCRIPTORS, "orientation")},
             "class": label + 1,
             "p_class": self.sorted.probability[np.arange(len(label)), label],
@@ -188,7 +163,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class BlobClass:
-    """A class of blobs: how many are most likely of it, their channel, and the median of each describing number."""
+    """A class of blobs: how many are most likely of it, their commonest channel, and medians of what describes them."""
 
     blobs: int
     channel: int
@@ -212,25 +187,18 @@ class BlobClasses:
     label: IntArray
 
 
-def sort_blobs(blobs: Blobs, names: Sequence[str] = DESCRIPTORS, most: int = MOST, seed: int = 0) -> BlobClasses:
-    """Classes of blobs, those of each channel apart from the others.
+def sort_blobs(blobs: Blobs, most: int = MOST, seed: int = 0) -> BlobClasses:
+    """Classes of blobs.
 
     Args:
-        names: of the numbers that tell them apart. most: classes in a channel. seed: of the starts of the fit.
+        most: classes. seed: of the starts of the fit.
 
     Raises:
-        UsageError: an unknown name. DataError: there are no blobs.
+        DataError: there are no blobs.
     """
     if not len(blobs):
         raise DataError("there are no blobs to sort: lower the threshold, or train the network longer")
-    numbers = blobs.numbers(names)
-    parts = []
-    for channel in np.unique(blobs.channel):
-        mine = blobs.channel == channel
-        found = _mixture(numbers[mine], blobs.border[mine], most, seed)
-        parts.append(np.zeros((len(blobs), found.shape[1])))
-        parts[-1][mine] = found
-    probability = np.hstack(parts)
+    probability = _mixture(blobs.numbers(), blobs.border, most, seed)
     probability = probability[:, np.unique(probability.argmax(axis=1))]
     probability /= probability.sum(axis=1, keepdims=True)
     label = probability.argmax(axis=1)
@@ -241,18 +209,21 @@ def sort_blobs(blobs: Blobs, names: Sequence[str] = DESCRIPTORS, most: int = MOS
 
 def _class(blobs: Blobs) -> BlobClass:
     middle = {name: float(np.median(getattr(blobs, name))) for name in DESCRIPTORS}
-    return BlobClass(len(blobs), int(blobs.channel[0]), **middle)
+    return BlobClass(len(blobs), int(np.bincount(blobs.channel).argmax()), **middle)
 
 
 def _mixture(numbers: FloatArray, border: NDArray[np.bool_], most: int, seed: int) -> FloatArray:
-    """Probability of each class for blobs of one channel, shape (n, k), the mixture being that of whole blobs."""
+    """Probability of each class for blobs, shape (n, k), the mixture being that of whole blobs.
+
+    Covariances are diagonal: of a full one, a few blobs would not tell all numbers.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     whole = numbers[~border]
     spread = whole.std(axis=0) if len(whole) else np.zeros(numbers.shape[1])
     tells = spread > 0
-    largest = min(most, len(whole) // (PER_NUMBER * max(int(tells.sum()), 1)))
+    largest = min(most, len(whole) // FEWEST)
     if largest < 2 or not tells.any():
         return np.ones((len(numbers), 1))
     middle = whole.mean(axis=0)
@@ -260,7 +231,9 @@ def _mixture(numbers: FloatArray, border: NDArray[np.bool_], most: int, seed: in
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # BIC judges it as it is
         tried = [
-            GaussianMixture(k, reg_covar=NARROWEST, n_init=STARTS, random_state=seed).fit(scaled[~border])
+            GaussianMixture(k, covariance_type="diag", reg_covar=NARROWEST, n_init=STARTS, random_state=seed).fit(
+                scaled[~border]
+            )
             for k in range(1, largest + 1)
         ]
     best = min(tried, key=lambda one: float(one.bic(scaled[~border])))

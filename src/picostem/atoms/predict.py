@@ -126,8 +126,8 @@ class Output:
         return np.asarray(found.place[np.array(self.card.classes)[found.kind] != VACANCY])
 
     def blobs(self) -> Blobs:
-        """The blobs of its output, in pixels of the image; a pixel is of its likeliest channel only."""
-        blobs = find_blobs(self.heat * (self.heat == self.heat.max(axis=0)), self.card.threshold)
+        """The blobs of its output, in pixels of the image."""
+        blobs = find_blobs(self.heat, self.card.threshold)
         row, col = self.reading.image_from_place(np.column_stack([blobs.row, blobs.col])).T
         return replace(blobs, row=row, col=col)
 

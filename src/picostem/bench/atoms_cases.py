@@ -11,6 +11,7 @@ from picostem.bench import (
     atoms_buckybowls,
     atoms_charge,
     atoms_dumbbells,
+    atoms_inspection,
     atoms_labels,
     atoms_positions,
     atoms_tracking,
@@ -43,6 +44,9 @@ CASES: dict[str, Callable[[Asked, Progress], Report]] = {
 }
 """Cases that need no files."""
 
+INSPECTION = "inspection"
+"""The case that needs a folder of images."""
+
 
 def run(folder: Path | None, cases: Sequence[str], labelled: Path | None, asked: Asked, progress: Progress) -> Measured:
     """Figures by case, and all tables.
@@ -54,14 +58,19 @@ def run(folder: Path | None, cases: Sequence[str], labelled: Path | None, asked:
         UsageError: there is no such case. FileError, DataError: as the cases do.
     """
     for name in cases:
-        if name not in CASES:
-            raise UsageError(f"--case is {name!r}; expected one of {', '.join(CASES)}")
+        if name not in {*CASES, INSPECTION}:
+            raise UsageError(f"--case is {name!r}; expected one of {', '.join([*CASES, INSPECTION])}")
+    if INSPECTION in cases and folder is None:
+        raise UsageError(f"--case {INSPECTION} needs a FOLDER of images without noise: make one, and name it")
     jobs: dict[str, Callable[[], Report]] = {}
-    if folder is not None:
+    if folder is not None and INSPECTION in cases:
+        jobs[INSPECTION] = lambda: atoms_inspection.measure(folder, asked.doses, asked.seed, progress)
+    elif folder is not None:
         jobs["images"] = lambda: atoms.measure(folder, asked, progress)
     if labelled is not None:
         jobs["labels"] = lambda: atoms_labels.measure(labelled, asked.weights)
-    jobs |= {name: lambda name=name: CASES[name](asked, progress) for name in cases}  # type: ignore[misc]
+    mine = [name for name in cases if name in CASES]
+    jobs |= {name: lambda name=name: CASES[name](asked, progress) for name in mine}  # type: ignore[misc]
     reports = {name: job() for name, job in jobs.items()}
     tables = [table for report in reports.values() for table in report.tables()]
     return {name: report.as_dict() for name, report in reports.items()}, tables

@@ -201,7 +201,8 @@ def atoms(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="What needs no files: positions, speed, dumbbells, tracking, charge, buckybowls; may be repeated.",
+            help="What needs no files: positions, speed, dumbbells, tracking, charge, buckybowls; instead of the rest of a "
+            "FOLDER: inspection. May be repeated.",
         ),
     ] = None,
     labelled: Annotated[
