@@ -17,6 +17,7 @@ import picostem
 ROOT = Path(picostem.__file__).parent
 RANKS = (
     {"errors", "version", "physics", "image", "checkpoint", "training", "onnx_file", "net_folder"},
+    {"stem4d"},
     {"files", "structure"},
     {"simulate"},
     {"style", "atoms"},

@@ -17,7 +17,6 @@ import typer
 
 from picostem.cli import atoms, bench, resolve, show, simulate, style, train
 from picostem.cli.failure import explain, say, silence_stdout, wants_traceback
-from picostem.cli.pairs import PairsCommand
 from picostem.errors import PicostemError
 from picostem.version import VERSION
 
@@ -29,7 +28,7 @@ app = typer.Typer(
 )
 app.command("resolve")(resolve.resolve)
 app.command("atoms")(atoms.atoms)
-app.command("simulate", cls=PairsCommand)(simulate.simulate)
+app.command("simulate", cls=simulate.SimulateCommand)(simulate.simulate)
 app.command("materials")(show.materials)
 app.command("info")(show.info)
 app.add_typer(style.app, name="style")

@@ -1,11 +1,12 @@
-"""`picostem simulate`: an image of a stack as a microscope would record it, with the truth about it."""
+"""`picostem simulate`: a stack as a microscope would record it, with the truth about it; hands `simulate 4d` on."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+import typer.main
 
 from picostem.cli.optics import (
     DETECTOR,
@@ -18,6 +19,8 @@ from picostem.cli.optics import (
     SourceWidth,
     Voltage,
 )
+from picostem.cli.pairs import PairsCommand
+from picostem.cli.simulate_4d import simulate_4d
 from picostem.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +28,18 @@ if TYPE_CHECKING:
 
 Pair = tuple[float, float]
 MAX_LAYERS = 20
+
+
+class SimulateCommand(PairsCommand):
+    """`simulate MATERIAL`, and `simulate 4d`, which has options of its own."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of one or of the other, by the first word."""
+        if args[:1] != ["4d"]:
+            return super().make_context(info_name, args, parent, **extra)
+        other = typer.Typer(rich_markup_mode=None, add_completion=False)
+        other.command()(simulate_4d)
+        return typer.main.get_command(other).make_context(f"{info_name} 4d", args[1:], parent, **extra)
 
 
 def simulate(
@@ -74,7 +89,7 @@ def simulate(
         Path | None, typer.Option(metavar="FILE.tif", help="Default MATERIAL_simulated.tif; the truth goes beside it.")
     ] = None,
 ) -> None:
-    """Simulate an ADF-STEM image of a stack, with its truth as JSON beside it."""
+    """Simulate an ADF-STEM image of a stack, with its truth as JSON beside it; `simulate 4d`: 4D-STEM data."""
     from dataclasses import replace
 
     import numpy as np

@@ -7,6 +7,7 @@ wave by exp(i sigma V), free space over dz multiplies its spectrum by exp(-i pi 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,13 +131,18 @@ def _antialias(counts: tuple[int, int], sampling: float) -> NDArray[np.bool_]:
 
 def detected_fractions(slices: Slices, grid: ScanField, microscope: Microscope, positions: FloatArray) -> FloatArray:
     """Detected fraction of the beam for probes at positions (n, 2) in Å, shape (n,)."""
+    detector = detector_shares(grid, microscope)
+    spectra = exit_spectra(slices, grid, microscope, positions)
+    return np.array([np.vdot(detector, one.real**2 + one.imag**2) for one in spectra], dtype=np.float64)
+
+
+def exit_spectra(slices: Slices, grid: ScanField, microscope: Microscope, positions: FloatArray) -> Iterator[WaveArray]:
+    """Spectra (index kx, ky; FFT order) behind the specimen for probes at positions (n, 2) in Å, beam of unit power."""
     k = _frequencies(grid.window, grid.sampling)
     probe = _probe_spectrum(k, microscope, slices.depths[0])
     propagators = [_propagator(k, microscope.wavelength, dz) for dz in np.diff(slices.depths)]
     propagators = [p * _antialias((grid.window,) * 2, grid.sampling) for p in propagators]
-    detector = _detector(k, microscope)
-    fractions = np.empty(len(positions))
-    for index, position in enumerate(positions):
+    for position in positions:
         pixel = (position - grid.corner) / grid.sampling - grid.window / 2
         first = np.rint(pixel).astype(int)
         ramp = np.exp(-2j * np.pi * k[:, None] * (pixel - first + grid.window / 2) * grid.sampling).astype(np.complex64)
@@ -148,8 +154,7 @@ def detected_fractions(slices: Slices, grid: ScanField, microscope: Microscope, 
             spectrum = fft.fft2(wave, overwrite_x=True)
             if propagator is not None:
                 spectrum *= propagator
-        fractions[index] = np.vdot(detector, spectrum.real**2 + spectrum.imag**2)
-    return fractions
+        yield spectrum
 
 
 def _probe_spectrum(k: NDArray[np.float32], microscope: Microscope, z: float) -> WaveArray:
@@ -169,8 +174,9 @@ def _propagator(k: NDArray[np.float32], wavelength: float, distance: float) -> W
     return np.asarray(line[:, None] * line, dtype=np.complex64)
 
 
-def _detector(k: NDArray[np.float32], microscope: Microscope) -> NDArray[np.float32]:
+def detector_shares(grid: ScanField, microscope: Microscope) -> NDArray[np.float32]:
     """Share of each spatial frequency that the detector counts, shape (n, n); linear over one pixel at its rims."""
+    k = _frequencies(grid.window, grid.sampling)
     radius = np.hypot(k[:, None], k) / k[1]
     inner, outer = (
         angle / microscope.wavelength / k[1] for angle in (microscope.detector_inner, microscope.detector_outer)

@@ -34,13 +34,17 @@ def write_simulation(folder: Path, name: str, image: Image, truth: Mapping[str, 
         tifffile.imwrite(path, image.data, imagej=True, resolution=per_nm, metadata={"unit": "nm", "axes": "YX"})
 
     tif, text = folder / f"{name}.tif", folder / f"{name}.json"
-    _write_whole(tif, write_tif)
-    _write_whole(text, lambda path: path.write_text(document + "\n", "utf-8"))
+    write_whole(tif, write_tif)
+    write_whole(text, lambda path: path.write_text(document + "\n", "utf-8"))
     return tif, text
 
 
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the path, then move: a reader never sees half a file."""
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside the path, then move: a reader never sees half a file.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}", suffix=path.suffix, delete=False) as handle:
