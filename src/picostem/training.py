@@ -163,7 +163,8 @@ def read_state(learning: Resumable, path: Path, identity: Mapping[str, Any], for
     tensors, document = checkpoint.load(path, form)
     wanted, found = json.loads(json.dumps(identity)), document.get("identity")
     if found != wanted:
-        names = sorted(key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key])
+        there = found if isinstance(found, dict) else {}
+        names = sorted(key for key in {*wanted, *there} if there.get(key) != wanted.get(key))
         raise UsageError(
             f"{path} is of another training: {', '.join(names)} differ: take another folder, or start anew there"
         )

@@ -74,7 +74,8 @@ class TestPatches:
 class TestScores:
     def patch(self, place: list[list[float]], sure: list[bool]) -> Patch:
         nothing: Any = None
-        return Patch(nothing, np.array(place).reshape(-1, 2), nothing, np.array(sure, dtype=bool), nothing)
+        kind = np.zeros(len(sure), dtype=np.int64)
+        return Patch(nothing, np.array(place).reshape(-1, 2), kind, np.array(sure, dtype=bool), nothing)
 
     def found(self, *place: tuple[float, float]) -> Detections:
         count = len(place)
@@ -85,6 +86,10 @@ class TestScores:
         counts, squares = compared(self.found((5, 6), (5, 7), (15, 5), (20, 20)), patch)
         assert counts == (2, 1, 2)  # of two near one atom, the nearer is it
         assert squares == pytest.approx(1)
+
+    def test_wrong_class_is_a_miss_and_an_invention(self) -> None:
+        patch = replace(self.patch([[5, 5], [15, 15]], [True, True]), kind=np.array([0, 3]))
+        assert compared(self.found((5, 5), (15, 15)), patch)[0] == (1, 1, 1)
 
     def test_unsure_atoms_count_neither_way(self) -> None:
         patch = self.patch([[5, 5], [15, 15]], [True, False])
@@ -113,7 +118,7 @@ class TestTraining:
         rows = read_history(tmp_path / HISTORY)
         assert ["validation_f1" in row for row in rows] == [False, True, False, True]
         image = Image(draw_scene(np.random.default_rng(0), PLAN).data).with_pixel_size(0.2, "user")
-        found = AtomNet.load(tmp_path / "net", threads=1).detect(image, threshold=1e-3)
+        found = AtomNet.load(tmp_path / "net", threads=1).look(image).detections(threshold=1e-3)
         assert np.all((found.score > 1e-3) & (found.score < 1))
 
     def test_goes_on_where_it_was_stopped(self, tmp_path: Path) -> None:
@@ -131,9 +136,9 @@ class TestTraining:
         assert learned(tmp_path / "other", seed=1).sha256 != whole.sha256
 
     def test_classes(self, tmp_path: Path) -> None:
-        card = learned(tmp_path, replace(TINY, classes=4, steps=1))
-        assert card.classes == ("column", "depleted", "dopant", "adatom")
-        with pytest.raises(UsageError, match="expected 1 class of atoms or 4"):
+        card = learned(tmp_path, replace(TINY, classes=6, steps=1))
+        assert card.classes == ("single", "stack", "depleted", "vacancy", "dopant", "adatom")
+        with pytest.raises(UsageError, match="expected 1 class of atoms or 6"):
             learned(tmp_path / "two", replace(TINY, classes=2))
 
     def test_refusals(self, tmp_path: Path) -> None:

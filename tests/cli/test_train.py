@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from ase.build import bulk
@@ -65,6 +66,32 @@ def test_atoms(picostem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     ended = picostem(*command, "--cif", "none.cif", "--fresh")
     assert ended.code != 0 and "none.cif" in ended.complaint
+
+
+def test_atoms_of_own_images(picostem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = AtomSettings(batch=2, side=112, validation=2, width=4, blocks=1)
+    monkeypatch.setattr("picostem.atoms.settings.AtomSettings", lambda: tiny)
+    own = Path("own")
+    own.mkdir()
+    image = np.random.default_rng(0).poisson(20.0, (96, 112)).astype(np.float32)
+    for name in "abcd":
+        np.save(own / f"{name}.npy", image)
+        (own / f"{name}.csv").write_text("row,col,class\n20,30,W\n40,41,S2\n", "utf-8")
+    command = ("train", "atoms", "--out", "trained", "--steps", "1", "--device", "cpu", "--threads", "1")
+    ended = picostem(*command, "--examples", "own", "--classes")
+    assert ended.code == 0, ended.err
+    assert "on examples that it has not seen" in ended.out
+    card = json.loads(Path("trained/net/atoms.json").read_text("utf-8"))
+    assert card["classes"] == ["S2", "W"] and card["training"]["settings"]["side"] < 112  # what the images hold
+    (own / "d.npy").unlink()
+    (own / "d.csv").unlink()
+    ended = picostem(*command, "--examples", "own", "--examples-share", "1", "--fresh")
+    assert "on examples that it has learned from" in ended.out
+    (own / "a.csv").write_text("x,y\n1,2\n", "utf-8")
+    ended = picostem(*command, "--examples", "own", "--fresh")
+    assert ended.code == 1 and "a.csv: expected columns row and col" in ended.complaint
+    ended = picostem(*command, "--examples-share", "1", "--fresh")
+    assert ended.code == 2 and "give that folder, too" in ended.complaint
 
 
 def test_twists(picostem: Run, monkeypatch: pytest.MonkeyPatch) -> None:

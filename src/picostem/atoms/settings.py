@@ -9,6 +9,8 @@ from picostem.errors import UsageError
 
 FINDER = "finder"
 """The network that `picostem atoms` asks if none is named; it comes with the package."""
+SITES = "tmd"
+"""The network for sites of 2H dichalcogenides, with classes; it comes with the package, too."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class AtomSettings:
         offset_weight: of the loss of offsets.
         misjudged: standard deviation of the logarithm of the pixel size, which an uncalibrated image only has roughly.
         validation, validate_every: patches that are drawn once; steps after which the errors on them are measured.
-        classes: 1 for atoms whatever they are, or `len(picostem.atoms.specimens.KINDS)`.
+        classes: 1 for atoms whatever they are, or as many as there are in `picostem.atoms.specimens.KINDS`, or in the
+            examples that are learned from.
         width, blocks: channels at full resolution, and dilated blocks, of the network.
 
     Raises:

@@ -22,6 +22,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from picostem.atoms.card import CARD, AtomCard
+from picostem.atoms.examples import ONE_CLASS, Examples, varied
 from picostem.atoms.network import AtomNetwork, AtomNetworkConfig, Maps, Said, loss_of
 from picostem.atoms.predict import Detections, decode
 from picostem.atoms.reading import PIXEL_A, Reading
@@ -59,10 +60,10 @@ class Patch:
     maps: Maps
 
 
-def draw_views(settings: AtomSettings, plan: ScenePlan, seed: int) -> list[Patch]:
-    """VIEWS patches of a random scene, mirrored or not, each with a pixel size that is known only roughly."""
+def draw_views(settings: AtomSettings, plan: ScenePlan, seed: int, example: Scene | None = None) -> list[Patch]:
+    """VIEWS patches of a random scene or example, mirrored or not, each with a pixel size that is roughly known."""
     rng = np.random.default_rng(seed)
-    scene = draw_scene(rng, plan)
+    scene = draw_scene(rng, plan) if example is None else varied(example, rng, (settings.side + 1) * PIXEL_A)
     return [patch_of(mirrored(scene, rng), settings, rng) for _ in range(VIEWS)]
 
 
@@ -91,9 +92,11 @@ def patch_of(scene: Scene, settings: AtomSettings, rng: np.random.Generator) -> 
     data = reading.data[corner[0] : corner[0] + settings.side, corner[1] : corner[1] + settings.side]
     place = reading.place_from_image(scene.place) - corner
     inside = np.all((place > -0.5) & (place < settings.side - 0.5), axis=1)
+    kind = scene.kind
     if settings.classes == 1:
-        inside &= scene.kind != VACANCY
-    truth = place[inside], scene.kind[inside], scene.sure[inside]
+        inside &= kind != VACANCY
+        kind = np.zeros_like(kind)
+    truth = place[inside], kind[inside], scene.sure[inside]
     shape = (settings.side, settings.side)
     return Patch(np.ascontiguousarray(data), *truth, Maps.of(*truth, shape, settings.classes))
 
@@ -102,11 +105,11 @@ Draw = Callable[[np.random.Generator, int], list[Patch]]
 
 
 @contextlib.contextmanager
-def drawing(settings: AtomSettings, plan: ScenePlan, workers: int) -> Iterator[Draw]:
+def drawing(settings: AtomSettings, plan: ScenePlan, workers: int, examples: Examples | None = None) -> Iterator[Draw]:
     """A function that draws patches, by so many processes beside this one; what it draws is the same for any number."""
-    one = partial(draw_views, settings, plan)
+    one, part = partial(draw_views, settings, plan), partial(_part_of, examples, plan.extent_A)
     if workers == 0:
-        yield lambda rng, count: _flat(map(one, _seeds(rng, count)), count)
+        yield lambda rng, count: _flat((one(seed, part(seed)) for seed in _seeds(rng, count)), count)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting: deque[tuple[list[int], list[Future[list[Patch]]]]] = deque()
@@ -120,11 +123,19 @@ def drawing(settings: AtomSettings, plan: ScenePlan, workers: int) -> Iterator[D
                     break
             while len(waiting) <= AHEAD:
                 seeds = _seeds(coming, count)
-                waiting.append((seeds, [pool.submit(one, seed) for seed in seeds]))
+                waiting.append((seeds, [pool.submit(one, seed, part(seed)) for seed in seeds]))
             _seeds(rng, count)
             return _flat((future.result() for future in waiting.popleft()[1]), count)
 
         yield draw
+
+
+def _part_of(examples: Examples | None, extent_A: float, seed: int) -> Scene | None:
+    """What a seed shows of an example, larger than a scene by as much as a turn takes; None for a drawn scene."""
+    rng = np.random.default_rng([seed, 1])  # what draws a scene from the same seed has random numbers of its own
+    if examples is None or rng.random() >= examples.share:
+        return None
+    return examples.draw(rng, math.sqrt(2) * extent_A)
 
 
 def _seeds(rng: np.random.Generator, count: int) -> list[int]:
@@ -163,10 +174,8 @@ def start(draw: Draw, settings: AtomSettings, seed: int, device: str) -> AtomLea
     """A training before its first step; every random number in it follows from the seed.
 
     Raises:
-        UsageError: a device that is not there, or a number of classes that there is not.
+        UsageError: a device that is not there.
     """
-    if settings.classes not in (1, len(KINDS)):
-        raise UsageError(f"expected 1 class of atoms or {len(KINDS)} ({', '.join(KINDS)}), got {settings.classes}")
     place = device_of(device)
     weights, validation, batches = np.random.SeedSequence(seed).spawn(3)
     patches = draw(np.random.default_rng(validation), settings.validation)
@@ -190,6 +199,7 @@ def learn_atoms(
     workers: int = 0,
     progress: Progress | None = None,
     resume: bool = True,
+    examples: Examples | None = None,
 ) -> AtomCard:
     """Train a network, choose its threshold, and write it into `folder`/net; a training that was stopped goes on.
 
@@ -200,12 +210,14 @@ def learn_atoms(
         device: "auto" takes a graphics processor where there is one. threads: of the processor; None leaves them.
         workers: processes that draw scenes beside the training.
         progress, resume: as in `picostem.training.run`.
+        examples: to learn from, alone or beside drawn scenes, and to be measured with, see `Examples.parted`.
 
     Returns:
         the network's card, with its figures on the validation patches.
 
     Raises:
-        UsageError: a device that is not there, a checkpoint of another training.
+        UsageError: a device that is not there, a checkpoint of another training, a number of classes that there is not,
+            or an example smaller than a patch.
         FileError, StructureError: a structure file cannot be used.
         DataError: a damaged checkpoint, or losses that are not finite.
         OutputError: the folder cannot be written.
@@ -213,9 +225,16 @@ def learn_atoms(
     if threads is not None:
         torch.set_num_threads(threads)
     chosen_planes(plan.crystals)  # what is wrong with them is said now
+    classes = _classes(settings, examples)
     identity = json.loads(json.dumps({"settings": settings.as_dict(), "plan": asdict(plan), "seed": seed}))
-    with drawing(settings, plan, workers) as draw:
+    seen, unseen = examples, examples
+    if examples is not None:
+        identity["examples"] = {"sha256": examples.sha256, "share": examples.share}
+        seen, unseen = examples.parted()
+        unseen = replace(unseen, share=1.0)
+    with drawing(settings, plan, 0, unseen) as draw:
         learning = start(draw, settings, seed, device)
+    with drawing(settings, plan, workers, seen) as draw:
         run(
             learning,
             settings,
@@ -230,10 +249,20 @@ def learn_atoms(
         )
     figures = {at: scores_of(learning, at) for at in THRESHOLDS}
     best = max(figures, key=lambda at: figures[at]["f1"])
-    classes = ("atom",) if settings.classes == 1 else KINDS
     training = {**identity, "licence": licence}
-    card = AtomCard(name, classes, best, training=training, figures={"scenes": figures[best]})
+    measured = "scenes" if examples is None else "examples"
+    card = AtomCard(name, classes, best, training=training, figures={measured: figures[best]})
     return export_atom_net(learning.network, card, folder / NET)
+
+
+def _classes(settings: AtomSettings, examples: Examples | None) -> tuple[str, ...]:
+    """Their names; raises UsageError where there are not so many, or an example holds no patch."""
+    if examples is not None and examples.side < settings.side:
+        raise UsageError(f"the smallest example holds patches of {examples.side} pixels, not {settings.side}: drop it")
+    told = KINDS if examples is None else examples.classes
+    if settings.classes not in (1, len(told)):
+        raise UsageError(f"expected 1 class of atoms or {len(told)} ({', '.join(told)}), got {settings.classes}")
+    return told if settings.classes > 1 else ONE_CLASS
 
 
 def export_atom_net(network: AtomNetwork, card: AtomCard, folder: Path) -> AtomCard:
@@ -316,9 +345,7 @@ def compared(found: Detections, patch: Patch) -> tuple[tuple[int, int, int], flo
     distance, atom = cKDTree(patch.place).query(found.place)
     back = cKDTree(found.place).query(patch.place)[1]
     paired = (distance <= REACH) & (back[atom] == np.arange(len(found)))
-    hit = paired & patch.sure[atom]
-    if len(patch.maps.heat) > 1:
-        hit &= found.kind == patch.kind[atom]
+    hit = paired & patch.sure[atom] & (found.kind == patch.kind[atom])
     unsure = cKDTree(patch.place[~patch.sure]) if not patch.sure.all() else None
     beside = unsure.query(found.place)[0] <= REACH if unsure is not None else np.zeros(len(found), dtype=bool)
     false = int(np.sum(~hit & ~beside))

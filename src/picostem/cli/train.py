@@ -147,9 +147,29 @@ def atoms(
     defects: Annotated[
         float, typer.Option(min=0, max=1, help="Largest share of atoms that are missing, and of dopants, in a scene.")
     ] = ScenePlan.defects,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Images to learn from, each with a table of its atoms NAME.csv or NAME.parquet (row, col, class), or "
+            "without one: then the atoms are those that `picostem atoms` finds without a network.",
+        ),
+    ] = None,
+    examples_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Of the patches that show these, not drawn scenes; default: 0.5, 1 for classes of their own.",
+        ),
+    ] = None,
     classes: Annotated[
         bool,
-        typer.Option("--classes", help="Tell single atoms, stacks, depleted stacks, vacancies, dopants and adatoms."),
+        typer.Option(
+            "--classes",
+            help="Tell classes apart: those of the examples; else single atoms, stacks, depleted stacks, vacancies, "
+            "dopants and adatoms.",
+        ),
     ] = False,
     steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Default: 20000.")] = None,
     workers: Annotated[int, typer.Option(min=0, metavar="N", help="Processes that draw scenes.")] = 0,
@@ -162,17 +182,24 @@ def atoms(
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the network; default: DIR's.")] = None,
     licence: Annotated[str, typer.Option(metavar="TEXT", help="Of the network, for its card.")] = "",
 ) -> None:
-    """Train a network that finds atoms, on random scenes; a stopped training goes on where it was."""
+    """Train a network that finds atoms, on random scenes or your own images; a stopped training goes on."""
     from picostem.checkpoint import require
 
     require("torch", "safetensors", "onnx")
+    if examples is None and examples_share is not None:
+        raise UsageError("--examples-share says how many of the patches show --examples: give that folder, too")
+    from picostem.atoms.examples import load_examples
     from picostem.atoms.settings import AtomSettings
     from picostem.atoms.specimens import KINDS
     from picostem.atoms.train import NET, learn_atoms
     from picostem.cli.watch import watch
 
-    settings = replace(AtomSettings(), classes=len(KINDS) if classes else 1)
+    settings = AtomSettings()
     settings = settings if steps is None else replace(settings, steps=steps)
+    own = None if examples is None else load_examples(examples.expanduser(), classes=classes, share=examples_share)
+    if own is not None:
+        settings = replace(settings, side=min(settings.side, own.side))
+    settings = replace(settings, classes=len(KINDS if own is None else own.classes) if classes else 1)
     plan = ScenePlan(crystals=tuple(cif or ()), share=share, defects=defects)
     out = out.expanduser()
     with watch() as progress:
@@ -189,11 +216,14 @@ def atoms(
             workers=workers,
             progress=lambda step, steps, figures: progress.report(f"loss {figures['loss']:.2f}", step, steps),
             resume=not fresh,
+            examples=own,
         )
         progress.pause()
-    figures = card.figures["scenes"]
+    ((shown, figures),) = card.figures.items()
+    known = own is not None and not own.held
     said = ", ".join(f"{what} {figures[what]:.3f}" for what in ("f1", "recall", "precision"))
-    typer.echo(f"{out / NET}: {said} on scenes that it has not seen, positions to {figures['rms_A']:.3f} Å (rms)")
+    where = f"on {shown} that it has {'learned from' if known else 'not seen'}"
+    typer.echo(f"{out / NET}: {said} {where}, positions to {figures['rms_A']:.3f} Å (rms)")
 
 
 def _recipe(
