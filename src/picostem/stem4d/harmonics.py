@@ -32,6 +32,8 @@ NYQUIST = 0.9 * np.pi
 """Largest order of a ring for each pixel of its radius."""
 RIDGE = 1e-3
 """Of the mean information on a harmonic: what it is taken to be 0 with, where masked pixels leave it open."""
+PARTS = 3
+"""Of a pixel along each side, over which its rings and angles are averaged."""
 MOVED = 0.25
 """Pixels by which centres differ that are taken as one where the beam wanders over the detector."""
 
@@ -106,11 +108,11 @@ class Harmonics:
             raise UsageError(f"expected an order from 1 to {self.orders}, got {m}: take more orders")
         w = np.ones(len(self.radii)) if weights is None else np.asarray(weights)
         counts = np.maximum(self.counts, 1e-30)
-        value: NDArray[np.complex128] = np.conj(self.values[:, :, m] @ w.astype(np.complex128)) / counts
+        value = np.conj(self.values[:, :, m].astype(np.complex128) @ w) / counts
         own, next_ = self.noise.astype(np.float64).transpose(1, 0, 2)
         variance = own @ np.abs(w) ** 2 + 2 * next_[:, :-1] @ (w[1:] * np.conj(w[:-1])).real
         sigma = np.sqrt(np.maximum(variance, 0) / 2) / counts
-        return Order(m, value.reshape(self.shape), sigma.reshape(self.shape))
+        return Order(m, value.reshape(self.shape).astype(np.complex128), sigma.reshape(self.shape))
 
     def best_weights(self, m: int) -> NDArray[np.complex128]:
         """Weights of rings that tell most of a harmonic: the first principal component in units of the noise.
@@ -225,11 +227,18 @@ class _Layout:
         return self._made[shift]
 
     def _matrix(self, shift: tuple[float, float]) -> Single:
-        vectors = self.detector.vectors() - np.asarray(self.detector.matrix) @ np.asarray(shift)
-        kx, ky = (self._small(vectors[None, :, :, i])[0].ravel() / self.bins**2 for i in range(2))
-        hats = _hats(np.hypot(kx, ky), self.radii)
-        turns = np.exp(-1j * np.arange(self.orders + 1) * np.arctan2(ky, kx)[:, None])
-        t = (hats[:, :, None] * turns[:, None] * self.known).reshape(len(kx), -1)
+        matrix = np.asarray(self.detector.matrix)
+        vectors = self.detector.vectors() - matrix @ np.asarray(shift)
+        middle = self._small(np.moveaxis(vectors, -1, 0)).reshape(2, -1).T / self.bins**2
+        inside = (np.stack(np.meshgrid(*[np.arange(PARTS)] * 2), axis=-1).reshape(-1, 2) + 0.5) / PARTS - 0.5
+        t = np.zeros((len(middle), self.known.size), dtype=np.complex128)
+        hats = np.zeros((len(middle), len(self.radii)))
+        for part in inside * self.bins @ matrix.T:  # a pixel counts what falls on all of it
+            kx, ky = (middle + part).T
+            mine = _hats(np.hypot(kx, ky), self.radii) / len(inside)
+            turns = np.exp(-1j * np.arange(self.orders + 1) * np.arctan2(ky, kx)[:, None])
+            t += (mine[:, :, None] * turns[:, None] * self.known).reshape(len(middle), -1)
+            hats += mine
         good = self._small(self.detector.mask[None])[0].ravel() > 0
         if not good.all():
             t = _completed(t, good)

@@ -68,11 +68,11 @@ class Scaling:
         """From the harmonics of a scan."""
         unit = unit_of(harmonics, likelihood)
         values = harmonics.values / unit[:, None, None]
-        mean = values[:, :, 0].real.mean(axis=0, dtype=np.float64)
+        mean = np.asarray(values[:, :, 0].real.mean(axis=0, dtype=np.float64))
         away = values.astype(np.complex128)
         away[:, :, 0] -= mean
         power = np.mean(np.abs(away) ** 2, axis=0)
-        noise = np.mean(harmonics.noise[:, 0] / unit[:, None] ** 2, axis=0, dtype=np.float64)[:, None]
+        noise = np.asarray(np.mean(harmonics.noise[:, 0] / unit[:, None] ** 2, axis=0, dtype=np.float64))[:, None]
         if likelihood == "gaussian":
             noise = np.zeros_like(noise)  # of numbers that are no counts nothing is known
         signal = np.maximum(power - noise, 0)
@@ -109,6 +109,14 @@ class RVAENetwork(nn.Module):
 
     Buffers hold what it knows of the data, so that it can be kept in one file.
     """
+
+    mean: Tensor
+    spread: Tensor
+    trust: Tensor
+    known: Tensor
+    mixing: Tensor
+    weight: Tensor
+    size: Tensor
 
     def __init__(self, settings: RVAESettings, scaling: Scaling) -> None:
         super().__init__()
@@ -161,7 +169,7 @@ class RVAENetwork(nn.Module):
         scaled = away * (self.trust / self.spread.clamp(min=1e-12))
         filters = torch.view_as_complex(self.filters)
         answer = torch.einsum("nkm,ckm->ncm", scaled, filters)
-        grid = self._circle(answer, 4 * self.orders) + self.bias[:, None]
+        grid = self.circle(answer, 4 * self.orders) + self.bias[:, None]
         pooled = functional.gelu(grid).mean(dim=2)
         said = self.encoder(torch.cat([scaled[:, :, 0].real, pooled], dim=1))
         latent = self.settings.latent
@@ -192,7 +200,7 @@ class RVAENetwork(nn.Module):
             rest = rest - 0.5 * (torch.log(precision.clamp(min=1e-30)) * self.known * self._freedom()).sum()
             constant = -own - rest
         else:
-            eta = self._circle(template, 4 * self.orders)
+            eta = self.circle(template, 4 * self.orders)
             if self.settings.likelihood == "poisson":
                 eta = torch.logaddexp(eta, self.background)
                 # what the fine radii see; the rings between are straight lines
@@ -210,23 +218,15 @@ class RVAENetwork(nn.Module):
         """Of ln p(alpha) = Re sum_m series_m exp(i m alpha) + constant, angles on the whole circle."""
         strength, direction = self.settings.prior
         if strength > 0:
-            turn = complex(math.cos(direction), -math.sin(direction))
-            add = torch.zeros_like(series)
-            add[:, 1] = strength * turn
+            add = torch.zeros_like(series[:1])
+            add[:, 1] = torch.polar(torch.tensor(strength), torch.tensor(-direction))
             series = series + add
             norm = math.log(float(np.i0(strength)))
         else:
             norm = 0.0
-        grid = self._circle(series, self.angles)
+        grid, step = self.circle(series, self.angles), 2 * math.pi / self.angles
         order = torch.arange(self.orders, device=series.device)
-        with torch.no_grad():
-            step = 2 * math.pi / self.angles
-            peak = grid.argmax(dim=1) * step
-            for _ in range(NEWTON):
-                wave = series * torch.exp(1j * order * peak[:, None])
-                slope, bend = -(order * wave.imag).sum(dim=1), -(order**2 * wave.real).sum(dim=1)
-                move = torch.where(bend < 0, -slope / bend.clamp(max=-1e-12), torch.zeros_like(slope))
-                peak = peak + move.clamp(-step, step)
+        peak = self.highest(series)
         wave = series * torch.exp(1j * order * peak[:, None])
         top, sharpness = wave.real.sum(dim=1), (order**2 * wave.real).sum(dim=1)
         whole = torch.logsumexp(grid, dim=1) - math.log(self.angles)
@@ -234,15 +234,34 @@ class RVAENetwork(nn.Module):
         evidence = torch.where(sharpness * (NARROW * step) ** 2 > 1, gauss, whole)
         return Posterior(evidence + constant - norm, torch.softmax(grid, dim=1), peak, sharpness)
 
-    def _circle(self, waves: Tensor, count: int) -> Tensor:
+    @torch.no_grad()
+    def highest(self, series: Tensor, allowed: Tensor | None = None) -> Tensor:
+        """The angle, rad, where Re sum_m series_m exp(i m alpha) is highest, by Newton's method from the grid, (n,).
+
+        Args:
+            allowed: angles of the grid that it may start from, shape (angles,); None for all.
+        """
+        grid, step = self.circle(series, self.angles), 2 * math.pi / self.angles
+        order = torch.arange(self.orders, device=series.device)
+        peak = (grid if allowed is None else grid.masked_fill(~allowed, -math.inf)).argmax(dim=1) * step
+        for _ in range(NEWTON):
+            wave = series * torch.exp(1j * order * peak[:, None])
+            slope, bend = -(order * wave.imag).sum(dim=1), -(order**2 * wave.real).sum(dim=1)
+            move = torch.where(bend < 0, -slope / bend.clamp(max=-1e-12), torch.zeros_like(slope))
+            peak = peak + move.clamp(-step, step)
+        return peak
+
+    def circle(self, waves: Tensor, count: int) -> Tensor:
         """Re sum_m waves_m exp(i m theta) at `count` angles from 0 on, along the last axis."""
         half = torch.cat([waves[..., :1].real.to(waves.dtype), waves[..., 1:] / 2], dim=-1)
-        return torch.fft.irfft(half, n=count, dim=-1) * count
+        out: Tensor = torch.fft.irfft(half, n=count, dim=-1) * count
+        return out
 
     def _waves(self, circle: Tensor) -> Tensor:
-        """The inverse of `_circle`, up to the highest order that is kept."""
+        """The inverse of `circle`, up to the highest order that is kept."""
         waves = torch.fft.rfft(circle, dim=-1)[..., : self.orders] / circle.shape[-1]
-        return torch.cat([waves[..., :1], 2 * waves[..., 1:]], dim=-1)
+        out: Tensor = torch.cat([waves[..., :1], 2 * waves[..., 1:]], dim=-1)
+        return out
 
     def _freedom(self) -> Tensor:
         """Real numbers in each harmonic."""
@@ -273,6 +292,6 @@ def _level(likelihood: Likelihood, scaling: Scaling) -> FloatArray:
 def _sizes(likelihood: Likelihood, scaling: Scaling) -> FloatArray:
     """How much a template may differ from the mean in each harmonic, in the decoder's own units."""
     if likelihood == "gaussian":
-        return np.maximum(scaling.spread, FAINT * scaling.spread.max())
+        return np.asarray(np.maximum(scaling.spread, FAINT * scaling.spread.max()))
     modulation = 2 * scaling.spread / np.maximum(scaling.mean, 1e-3 * scaling.mean.max())[:, None]
-    return np.clip(modulation, FAINT, 1.0)
+    return np.asarray(np.clip(modulation, FAINT, 1.0))
