@@ -28,8 +28,8 @@ FORM, MODEL = "picostem.rvae/1", "model.safetensors"
 """Of the file of a trained model, and its name in the folder of its training."""
 ACTIVE = 0.05
 """Variance of a latent's mean over the data, from which it tells something; of the prior it is 1."""
-ASLEEP = 0.2
-"""Nats below which the angle tells nothing."""
+ASLEEP = 1.0
+"""Nats per pattern, of having an orientation, below which that is noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +37,11 @@ class Encoded:
     """What a model says of patterns.
 
     Attributes:
-        mean, sigma: of the latents, shape (n, latent). angle: orientation, radians in (-pi/symmetry, pi/symmetry], and
-            its standard error, shape (n,). spread: nats that the angle's posterior lacks to a known angle, ln 2 pi of
-            an angle of which nothing is known. classes: probabilities, shape (n, classes). evidence: logarithm of the
-            likelihood, per count, shape (n,).
+        mean, sigma: of the latents, shape (n, latent).
+        angle, angle_sigma: orientation, radians in (-pi/symmetry, pi/symmetry], and its standard error, which is that of
+            an unknown angle as far as the pattern may as well be round, shape (n,).
+        told: by how many nats the pattern is likelier with an orientation than if it were round, shape (n,).
+        classes: probabilities, shape (n, classes). evidence: logarithm of the likelihood, per count, shape (n,).
     """
 
     mean: FloatArray
@@ -54,8 +55,8 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Alarms:
-    """Whether a model uses what it has: nats that each latent tells on average, and the angle; which latents are
-    active; what is wrong, in words."""
+    """Whether a model uses what it has: nats that each latent tells on average, and that an orientation gains; which
+    latents are active; what is wrong, in words."""
 
     latents: tuple[float, ...]
     angle: float
@@ -175,10 +176,14 @@ class RVAE:
         chance = torch.softmax(logits, dim=1) if self.settings.classes > 1 else torch.ones_like(part.counts)[:, None]
         template = self._template(mean, chance.argmax(dim=1))
         found = self.network.posterior(part.values, template, part.counts)
-        angle, sigma, told = summary(found, self.settings.symmetry)
+        angle, sigma, _ = summary(found, self.settings.symmetry)
         turn = 2 * math.pi / self.settings.symmetry
         angle = angle + self._orientation(template)
         angle = angle - turn * torch.round(angle / turn)
+        level = torch.cat([template[:, :, :1], torch.zeros_like(template[:, :, 1:])], dim=2)
+        told = found.evidence - self.network.posterior(part.values, level, part.counts).evidence
+        oriented = torch.sigmoid(told)
+        sigma = torch.sqrt(oriented * sigma.square() + (1 - oriented) * turn**2 / 12)
         evidence = found.evidence / part.counts.clamp(min=1)
         return mean, torch.exp(log_variance / 2), angle, sigma, told, chance, evidence
 
