@@ -13,6 +13,7 @@ from ase import Atoms
 from picostem.bench.atoms import Asked, measure, read_places, write_recordings
 from picostem.bench.atoms_bound import case_bound
 from picostem.bench.atoms_case import AtomCase, load_atom_cases
+from picostem.bench.atoms_inspection import measure as inspect
 from picostem.bench.atoms_labels import measure as measure_labels
 from picostem.bench.atoms_positions import precision, speed
 from picostem.cli import run
@@ -195,3 +196,18 @@ def test_labelled_micrographs() -> None:
     found = {one["name"]: one for one in measure_labels(SHARED).as_dict()["micrographs"]}["1028_Ti2"]
     assert found["both"] / found["labelled"] > 0.97
     assert found["both"] / found["found"] > 0.9
+
+
+class TestInspection:
+    def test_blobs_of_a_crystal(self, folder: Path) -> None:
+        """Of one defect of each kind no class can be made; what is common is told apart."""
+        found = inspect(folder, (1.0,), 0, lambda name, done, total: None)
+        calls = found.said[1.0]
+        assert calls.f1("W") > 0.98 and calls.f1("S2") > 0.98
+        (row,) = found.as_dict()["doses"]
+        assert row["detections"] == pytest.approx(len(found.found[1.0].true)) and row["detections_ece"] < 0.05
+        assert [len(table.rows) for table in found.tables()] == [1, 1]
+
+    def test_needs_images(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(["bench", "atoms", "--case", "inspection"]) == 2
+        assert "needs a FOLDER" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 FloatArray = NDArray[np.float64]
+StampArray = NDArray[np.float32]
 
 SPACING = 12.0  # standard deviations of a peak between knots
 CLOSE = 8.0  # the same where a support has grains; no less, as a stamp must be narrower
@@ -41,11 +42,11 @@ class Grid:
 
     def render(self, levels: FloatArray) -> FloatArray:
         """The surface with these levels at the knots, on the image's pixels."""
-        return np.asarray(self.down @ levels @ self.across.T)
+        return np.asarray(sparse.csr_array(self.down) @ (levels @ self.across.T))
 
-    def gather(self, data: FloatArray) -> FloatArray:
+    def gather(self, data: NDArray[np.floating]) -> FloatArray:
         """Sum over the pixels of data times each hat, shape of the knots."""
-        return np.asarray(self.down.T @ data @ self.across)
+        return np.asarray((sparse.csr_array(self.down.T.astype(data.dtype)) @ data) @ self.across)
 
     def at(self, place: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
         """Cell of each place (row, column), numbers of its four knots and their hats' values there, (n, 4) each."""
@@ -59,7 +60,7 @@ class Grid:
         number = index[0][:, :, None] * self.shape[1] + index[1][:, None, :]
         return number.reshape(-1, 4), (value[0][:, :, None] * value[1][:, None, :]).reshape(-1, 4)
 
-    def touched(self, first: NDArray[np.intp], half: tuple[int, int]) -> tuple[NDArray[np.intp], list[FloatArray]]:
+    def touched(self, first: NDArray[np.intp], half: tuple[int, int]) -> tuple[NDArray[np.intp], list[StampArray]]:
         """Numbers of all knots whose hats reach stamps, (n, a b), and the hats, (n, a or b, side).
 
         first: pixels in the middle of the stamps, shape (n, 2). half: pixels that stamps reach to either side.
@@ -68,10 +69,12 @@ class Grid:
         for axis, hats in enumerate((self.down, self.across)):
             length, knots = hats.shape
             pixels = np.clip(first[:, axis, None] + np.arange(-half[axis], half[axis] + 1), 0, length - 1)
-            start = (pixels[:, 0] / max(length - 1, 1) * (knots - 1)).astype(np.intp)
-            several = np.maximum(np.minimum(start, knots - TOUCHED), 0)[:, None] + np.arange(min(TOUCHED, knots))
-            index.append(several)
-            values.append(hats[pixels[:, None, :], several[:, :, None]])
+            scaled = pixels * ((knots - 1) / max(length - 1, 1))
+            start = np.maximum(np.minimum(scaled[:, 0].astype(np.intp), knots - TOUCHED), 0)
+            several = np.arange(min(TOUCHED, knots))
+            index.append(start[:, None] + several)
+            beyond = (scaled - start[:, None]).astype(np.float32)[:, None] - several.astype(np.float32)[:, None]
+            values.append(np.maximum(1 - np.abs(beyond), 0))
         number = index[0][:, :, None] * self.shape[1] + index[1][:, None, :]
         return number.reshape(len(first), -1), values
 
@@ -80,12 +83,15 @@ class Grid:
         rows, columns = self.shape
         number = np.arange(rows * columns).reshape(rows, columns)
         parts = []
-        for a in (-1, 0, 1):
-            half = (self.down * _shifted(self.down, a)).T @ weight
-            for b in (-1, 0, 1):
+        for a in (0, 1):
+            half = sparse.csr_array((self.down * _shifted(self.down, a)).T) @ weight
+            for b in (-1, 0, 1) if a else (0, 1):
                 values = half @ (self.across * _shifted(self.across, b))
                 r, c = np.nonzero(values)
-                parts.append((values[r, c], number[r, c], number[r + a, c + b]))
+                one, other = number[r, c], number[r + a, c + b]
+                parts.append((values[r, c], one, other))
+                if a or b:
+                    parts.append((values[r, c], other, one))
         data, first, second = (np.concatenate([part[k] for part in parts]) for k in range(3))
         return sparse.csr_array((data, (first, second)), shape=(number.size, number.size))
 

@@ -33,7 +33,7 @@ def covariances(fisher: Fisher, grid: Grid, place: FloatArray, *, form: bool) ->
     n, free, _ = fisher.diagonal.shape
     if not n:
         return np.empty((0, free, free)), np.empty(0)
-    out, level, wide = np.empty((n, free, free)), np.empty((n, free)), np.empty((n, free, 3))
+    out, level, wide = np.empty((n, free, free)), np.empty((n, free)), np.empty(fisher.spread.shape)
     shared = fisher.border.sum(axis=2)  # with the background's level, as hats sum to 1
     keys = fisher.pairs[:, 0] * n + fisher.pairs[:, 1]
     for members, group in _groups(fisher):
@@ -43,7 +43,7 @@ def covariances(fisher: Fisher, grid: Grid, place: FloatArray, *, form: bool) ->
         across = solved.transpose(0, 2, 1)
         out[members] = solved[:, :free]
         level[members] = (across @ shared[group].reshape(len(group), size, 1))[..., 0]
-        wide[members] = across @ fisher.spread[group].reshape(len(group), size, 3)
+        wide[members] = across @ fisher.spread[group].reshape(len(group), size, fisher.spread.shape[2])
     alone = np.where(out[:, 0, 0] > 0, out[:, 0, 0], np.inf)
     variance = _level_variance(fisher, grid, place, np.sum(level * shared, axis=1))
     out += variance[:, None, None] * level[:, :, None] * level[:, None, :]

@@ -11,6 +11,7 @@ is fitted through the parameters (rows, across, columns) of the change form ← 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,20 @@ from scipy.sparse import linalg
 from scipy.spatial import cKDTree
 
 from picostem.atoms.background import Grid
-from picostem.atoms.peaks import Canvas, Peaks, StampArray, Stamps, gaussian, moments, powers, stamps, windows
+from picostem.atoms.peaks import (
+    BATCH,
+    Canvas,
+    Peaks,
+    StampArray,
+    Stamps,
+    gaussian,
+    moments,
+    moved,
+    polynomials,
+    product,
+    stamps,
+    windows,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -43,7 +57,7 @@ class Fisher:
             (n, p, k). knots: their numbers, shape (n, k).
         level: of the background's knots with each other, (knots, knots).
         spread: of each peak with the common form, shape (n, p, 3). level_spread: of the knots with it, (knots, 3).
-            form: of the form with itself, shape (3, 3).
+            form: of the form with itself, shape (3, 3). Where the form is held, 0 for 3.
     """
 
     diagonal: FloatArray
@@ -78,22 +92,25 @@ def scores(peaks: Peaks, misfit: FloatArray) -> tuple[FloatArray, FloatArray]:
     seen = windows(misfit, peaks)
     out, form = np.empty((len(peaks), 4)), np.zeros(3)
     for some in stamps(peaks):
-        m = moments(seen[some.first[:, 0], some.first[:, 1]] * some.values, some.x, some.y, 2)
-        out[some.members] = _derivatives(peaks, some.members, m)
+        m = moments(seen[some.first[:, 0], some.first[:, 1]] * some.values, some.off, 2)
+        out[some.members] = _derivatives(_mixing(peaks, some.members), _basis(peaks, some.members, m, 4))
         form += _by_form(peaks, some.members, m).sum(axis=0)
     return out, form
 
 
-def _derivatives(peaks: Peaks, members: slice, m: FloatArray) -> FloatArray:
-    """From moments under peaks to sums with the derivatives by their parameters, shape (n, 4)."""
-    return np.asarray((_mixing(peaks, members) @ _basis(peaks, members, m)[:, :, None])[..., 0])
+def _derivatives(mixing: FloatArray, basis: FloatArray) -> FloatArray:
+    """Sums with the derivatives by peaks' parameters from those with the basis, shape (n, p)."""
+    return np.asarray((mixing @ basis[:, :, None])[..., 0])
 
 
-def _basis(peaks: Peaks, members: slice, m: FloatArray) -> FloatArray:
-    """Sums with (1, x, y, d·Pd - 2) from moments, shape (n, 4)."""
-    (rr, rc), (_, cc) = peaks.precision
-    round_ = (rr * m[:, 2, 0] + 2 * rc * m[:, 1, 1] + cc * m[:, 0, 2]) * np.exp(-2 * peaks.swell[members])
-    return np.stack([m[:, 0, 0], m[:, 1, 0], m[:, 0, 1], round_ - 2 * m[:, 0, 0]], axis=1)
+def _basis(peaks: Peaks, members: slice, m: FloatArray, free: int) -> FloatArray:
+    """Sums with the basis (1, x, y, d·Pd - 2) from moments, shape (n, ..., free)."""
+    basis = [m[0, 0], m[1, 0], m[0, 1]]
+    if free == 4:
+        (rr, rc), (_, cc) = peaks.precision
+        round_ = rr * m[2, 0] + 2 * rc * m[1, 1] + cc * m[0, 2]
+        basis.append(round_ * np.exp(-2 * peaks.swell[members]) - 2 * m[0, 0])
+    return np.stack(basis).T
 
 
 def _mixing(peaks: Peaks, members: slice | IntArray) -> FloatArray:
@@ -107,41 +124,40 @@ def _mixing(peaks: Peaks, members: slice | IntArray) -> FloatArray:
 
 def _by_form(peaks: Peaks, members: slice, m: FloatArray) -> FloatArray:
     """From moments under peaks to sums with the derivatives by the form's three numbers, shape (n, 3)."""
-    second = np.stack([m[:, 2, 0], m[:, 1, 1], m[:, 1, 1], m[:, 0, 2]], axis=1).reshape(-1, 2, 2)
+    second = np.stack([m[2, 0], m[1, 1], m[1, 1], m[0, 2]], axis=1).reshape(-1, 2, 2)
     shrink = np.exp(-2 * peaks.swell[members])[:, None, None]
     p = peaks.precision
-    gradient = peaks.intensity[members, None, None] / 2 * (p @ second @ p * shrink - p * m[:, 0, 0, None, None])
+    gradient = peaks.intensity[members, None, None] / 2 * (p @ second @ p * shrink - p * m[0, 0][:, None, None])
     return np.stack([gradient[:, 0, 0], 2 * gradient[:, 0, 1], gradient[:, 1, 1]], axis=1)
 
 
-def _form_images(peaks: Peaks, shape: tuple[int, int]) -> FloatArray:
-    """Derivatives of the model by the form's three numbers, shape (3, rows, columns)."""
-    canvases = [Canvas(peaks, shape) for _ in range(3)]
-    (rr, rc), (_, cc) = (peaks.precision / np.sqrt(2)).astype(np.float32)
+def _form_images(peaks: Peaks, shape: tuple[int, int]) -> Canvas:
+    """Derivatives of the model by the form's three numbers."""
+    canvas, p = Canvas(peaks, shape, 3), peaks.precision
     for some in stamps(peaks):
-        values = peaks.intensity[some.members, None, None].astype(np.float32) * some.values
-        shrink = np.exp(-peaks.swell[some.members]).astype(np.float32)[:, None, None]
-        x, y = some.x[:, :, None] * shrink, some.y[:, None, :] * shrink
-        u, v = rr * x + rc * y, rc * x + cc * y
-        half = (peaks.precision / 2).astype(np.float32)
-        for canvas, term, less, times in zip(
-            canvases, (u * u, u * v, v * v), (half[0, 0], half[0, 1], half[1, 1]), (1, 2, 1), strict=True
-        ):
-            canvas.add(some, np.float32(times) * values * (term - less))
-    return np.stack([canvas.image for canvas in canvases])
+        slope = np.empty((len(some.off), 2, 3))  # P d in terms of (1, i, j)
+        slope[:, :, 0], slope[:, :, 1:] = some.off @ p, p
+        shrink = np.exp(-2 * peaks.swell[some.members])[:, None, None]
+        values = []
+        for a, b, times in ((0, 0, 0.5), (0, 1, 1.0), (1, 1, 0.5)):
+            terms = times * shrink * product(slope[:, a], slope[:, b])
+            terms[:, 0, 0] -= times * p[a, b]
+            values.append(polynomials(terms, peaks.half) * some.values)
+        canvas.add(some, values)
+    return canvas
 
 
-def information(peaks: Peaks, weight: FloatArray, grid: Grid, free: int) -> Fisher:
+def information(peaks: Peaks, weight: FloatArray, grid: Grid, free: int, *, fit_form: bool = True) -> Fisher:
     """The Fisher information at a model.
 
     Args:
         weight: 1 over the model, shape of the image. free: parameters per peak, 3 or 4.
+        fit_form: the information on the common form is wanted, too.
     """
-    by_form = _form_images(peaks, (weight.shape[0], weight.shape[1]))
-    weighted = weight * by_form
-    seen, by_form_seen = windows(weight, peaks), [windows(one, peaks) for one in weighted]
-    n = len(peaks)
-    diagonal, spread = np.empty((n, free, free)), np.empty((n, free, 3))
+    shape, n = (weight.shape[0], weight.shape[1]), len(peaks)
+    by_form = _form_images(peaks, shape) if fit_form else Canvas(peaks, shape, 0)
+    seen, by_form_seen = windows(weight, peaks), by_form.windows()
+    diagonal, spread = np.empty((n, free, free)), np.empty((n, free, len(by_form_seen)))
     knots = np.empty((n, grid.reach), dtype=np.intp)
     border = np.empty((n, free, grid.reach))
     pairs = neighbours(peaks)
@@ -151,18 +167,20 @@ def information(peaks: Peaks, weight: FloatArray, grid: Grid, free: int) -> Fish
         here, at = some.members, (some.first[:, 0], some.first[:, 1])
         weights = seen[at] * some.values
         mixing = _mixing(peaks, here)[:, :free, :free]
-        own = _gram(peaks, here, moments(weights * some.values, some.x, some.y, ORDER[free]), free)
+        own = _gram(peaks, here, moments(weights * some.values, some.off, ORDER[free]), free)
         diagonal[here] = mixing @ own @ mixing
         for k, one in enumerate(by_form_seen):
-            m = moments(one[at] * some.values, some.x, some.y, 2)
-            spread[here, :, k] = _derivatives(peaks, here, m)[:, :free]
+            m = moments(one[at] * weights, some.off, free - 2)
+            spread[here, :, k] = _derivatives(mixing, _basis(peaks, here, m, free))
         knots[here], hats = grid.touched(some.nearest, peaks.half)
         border[here] = mixing @ _border(peaks, weights, some, hats, free)
-        edges = slice(starts[here.start], starts[here.stop])
-        blocks[edges] = _pair_blocks(peaks, weights, some, pairs[edges], free)
+        for start in range(starts[here.start], starts[here.stop], BATCH):
+            edges = slice(start, min(start + BATCH, starts[here.stop]))
+            blocks[edges] = _pair_blocks(peaks, weights, some, pairs[edges], free)
     blocks = (blocks + blocks[_reverse(pairs, n)].transpose(0, 2, 1)) / 2
-    level_spread = np.stack([grid.gather(one).ravel() for one in weighted], axis=1)
-    form = by_form.reshape(3, -1) @ weighted.reshape(3, -1).T
+    weighted = weight.astype(np.float32) * by_form.images
+    level_spread = np.array([grid.gather(one) for one in weighted]).reshape(len(weighted), math.prod(grid.shape)).T
+    form = np.asarray(np.sum(by_form.images.swapaxes(0, 1) @ weighted.transpose(1, 2, 0), axis=0, dtype=np.float64))
     return Fisher(diagonal, pairs, blocks, border, knots, grid.gram(weight), spread, level_spread, form)
 
 
@@ -176,16 +194,16 @@ def neighbours(peaks: Peaks) -> IntArray:
 
 def _gram(peaks: Peaks, members: slice | IntArray, m: FloatArray, free: int) -> FloatArray:
     """Products of the basis (1, x, y, d·Pd - 2) from moments, shape (n, free, free)."""
-    out = np.empty((len(m), free, free))
-    out[:, 0, 0], out[:, 0, 1], out[:, 0, 2] = m[:, 0, 0], m[:, 1, 0], m[:, 0, 1]
-    out[:, 1, 1], out[:, 1, 2], out[:, 2, 2] = m[:, 2, 0], m[:, 1, 1], m[:, 0, 2]
+    out = np.empty((m.shape[2], free, free))
+    out[:, 0, 0], out[:, 0, 1], out[:, 0, 2] = m[0, 0], m[1, 0], m[0, 1]
+    out[:, 1, 1], out[:, 1, 2], out[:, 2, 2] = m[2, 0], m[1, 1], m[0, 2]
     if free == 4:
         (rr, rc), (_, cc) = peaks.precision
         shrink = np.exp(-2 * peaks.swell[members])
 
         def raised(a: int, b: int) -> FloatArray:
-            more = rr * m[:, a + 2, b] + 2 * rc * m[:, a + 1, b + 1] + cc * m[:, a, b + 2]
-            return np.asarray(shrink * more - 2 * m[:, a, b])
+            more = rr * m[a + 2, b] + 2 * rc * m[a + 1, b + 1] + cc * m[a, b + 2]
+            return np.asarray(shrink * more - 2 * m[a, b])
 
         out[:, 0, 3], out[:, 1, 3], out[:, 2, 3] = raised(0, 0), raised(1, 0), raised(0, 1)
         twice = rr * raised(2, 0) + 2 * rc * raised(1, 1) + cc * raised(0, 2)
@@ -196,22 +214,20 @@ def _gram(peaks: Peaks, members: slice | IntArray, m: FloatArray, free: int) -> 
     return out
 
 
-def _border(peaks: Peaks, weights: StampArray, some: Stamps, hats: list[FloatArray], free: int) -> FloatArray:
+def _border(peaks: Peaks, weights: StampArray, some: Stamps, hats: list[StampArray], free: int) -> FloatArray:
     """Sums of weight times the basis times each pair of hats, shape (n, free, hats)."""
     order, n = free - 2, len(weights)
     down, across = (
-        (powers(offset, order)[:, :, None] * hat.astype(np.float32)[:, None]).reshape(n, -1, offset.shape[1])
-        for offset, hat in zip((some.x, some.y), hats, strict=True)
+        (
+            np.arange(-half, half + 1, dtype=np.float32) ** np.arange(order + 1, dtype=np.float32)[:, None, None]
+            * hat[:, None]
+        ).reshape(n, -1, 2 * half + 1)
+        for half, hat in zip(peaks.half, hats, strict=True)
     )
     m = (down @ (weights @ across.transpose(0, 2, 1))).astype(np.float64)
-    m = m.reshape(n, order + 1, hats[0].shape[1], order + 1, hats[1].shape[1]).transpose(0, 1, 3, 2, 4)
-    m = m.reshape(n, order + 1, order + 1, -1)
-    basis = [m[:, 0, 0], m[:, 1, 0], m[:, 0, 1]]
-    if free == 4:
-        (rr, rc), (_, cc) = peaks.precision
-        round_ = rr * m[:, 2, 0] + 2 * rc * m[:, 1, 1] + cc * m[:, 0, 2]
-        basis.append(round_ * np.exp(-2 * peaks.swell[some.members])[:, None] - 2 * m[:, 0, 0])
-    return np.stack(basis, axis=1)
+    m = m.reshape(n, order + 1, hats[0].shape[1], order + 1, hats[1].shape[1]).transpose(1, 3, 2, 4, 0)
+    m = moved(m.reshape(order + 1, order + 1, -1, n), some.off)
+    return _basis(peaks, some.members, m, free).transpose(0, 2, 1)
 
 
 def _reverse(pairs: IntArray, n: int) -> IntArray:
@@ -221,15 +237,12 @@ def _reverse(pairs: IntArray, n: int) -> IntArray:
 
 def _pair_blocks(peaks: Peaks, weights: StampArray, some: Stamps, pairs: IntArray, free: int) -> FloatArray:
     """Information that pairs share, on the stamp of the first of each; weights: times that peak."""
-    if not len(pairs):
-        return np.empty((0, free, free))
     i, j = pairs.T
     k = i - some.members.start
     apart = peaks.place[j] - peaks.place[i]
-    x, y = some.x[k], some.y[k]
-    other = gaussian(peaks, x - apart[:, :1].astype(np.float32), y - apart[:, 1:].astype(np.float32), peaks.swell[j])
+    other = gaussian(peaks, some.off[k] - apart, peaks.swell[j])
     other *= weights[k]
-    gram = _gram(peaks, i, moments(other, x, y, ORDER[free]), free)
+    gram = _gram(peaks, i, moments(other, some.off[k], ORDER[free]), free)
     shift = np.zeros((len(pairs), free, free))
     shift[:, 0, 0] = shift[:, 1, 1] = shift[:, 2, 2] = 1
     shift[:, 1:3, 0] = -apart
@@ -266,19 +279,21 @@ def step(
     rows = np.broadcast_to(np.arange(n * free).reshape(n, free, 1), fisher.border.shape)
     columns = np.broadcast_to(fisher.knots[:, None], fisher.border.shape)
     border = sparse.csr_array((fisher.border.ravel(), (rows.ravel(), columns.ravel())), shape=(n * free, knots))
+    border.eliminate_zeros()
+    among, back = own + coupling, border.T
     given = np.isfinite(imposed)
     stiff = np.where(given, STIFF, damping) * fisher.level.diagonal()
     level = fisher.level + sparse.diags_array(stiff)
     inverse, level_inverse = np.linalg.inv(diagonal), 1 / np.maximum(level.diagonal(), 1e-300)
     cuts, shaped = [n * free, n * free + knots], len(form_score)
-    spread, level_spread = fisher.spread.reshape(n * free, 3)[:, :shaped], fisher.level_spread[:, :shaped]
-    form = fisher.form[:shaped, :shaped] + damping * np.diag(np.diag(fisher.form)[:shaped])
+    spread, level_spread = fisher.spread.reshape(n * free, shaped), fisher.level_spread
+    form = fisher.form + damping * np.diag(np.diag(fisher.form))
     form_inverse = np.linalg.inv(form)
 
     def product(vector: FloatArray) -> FloatArray:
         one, other, last = np.split(vector, cuts)
-        atoms = own @ one + coupling @ one + border @ other + spread @ last
-        levels = border.T @ one + level @ other + level_spread @ last
+        atoms = among @ one + border @ other + spread @ last
+        levels = back @ one + level @ other + level_spread @ last
         return np.concatenate([atoms, levels, form @ last + one @ spread + other @ level_spread])
 
     def tamed(vector: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.spatial import cKDTree
 
-from picostem.atoms.locate import clutter_of, score_test, threshold
+from picostem.atoms.locate import score_test, threshold
 from picostem.atoms.peaks import stamps, windows
 from picostem.atoms.refine import Fit
 
@@ -46,7 +46,7 @@ def judge(counts: FloatArray, fit: Fit) -> Judgement:
     if len(chi2) >= LEAST_COMMON:
         error = float(np.sqrt(max(np.median(chi2) - 1, 0) / max(np.median(_within(fit, atoms**2 / fit.model)), 1e-30)))
     variance = fit.model + (error * atoms) ** 2
-    clutter = clutter_of(score_test(counts, fit.model, variance, fit.peaks.sigma).z)
+    clutter = score_test(counts, fit.model, variance, fit.peaks.sigma).clutter
     score = fit.significance / clutter
     enough = score > HYSTERESIS * threshold(counts.shape, fit.peaks.sigma)
     return Judgement(chi2, error, clutter, score, enough & ~_doubles(fit))

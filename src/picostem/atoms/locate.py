@@ -8,6 +8,7 @@ what else there is, grains of a support above all, is measured in the image.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +36,15 @@ class Candidates:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """z at each pixel for a peak there, the intensity it would have, and the noise of the image in units of counting's.
-
-    clutter: 1 if counting is all the noise there is.
-    """
+    """z at each pixel for a peak there, and the intensity it would have."""
 
     z: FloatArray
     intensity: FloatArray
-    clutter: float
+
+    @cached_property
+    def clutter(self) -> float:
+        """Noise of the image in units of counting's: 1 if counting is all the noise there is."""
+        return clutter_of(self.z)
 
 
 def threshold(shape: tuple[int, ...], sigma: tuple[float, float]) -> float:
@@ -103,7 +105,7 @@ def score_test(counts: FloatArray, model: FloatArray, variance: FloatArray, sigm
     gradient = ndimage.gaussian_filter((counts - model) / variance, sigma, mode="constant", truncate=4)
     square = wide * ndimage.gaussian_filter(1 / variance, np.asarray(sigma) / np.sqrt(2), mode="constant", truncate=4)
     z = gradient / np.sqrt(square)
-    return Evidence(z, gradient / square, clutter_of(z))
+    return Evidence(z, gradient / square)
 
 
 def clutter_of(z: FloatArray) -> float:
@@ -124,7 +126,7 @@ def _diffuse(z: FloatArray) -> float:
     share = np.full(power.shape[1], 2.0)
     share[0] = 1
     total = 0.0
-    order = np.argsort(ring, axis=None)
+    order = np.argsort(ring.astype(np.int16), axis=None, kind="stable")  # by counting, as these are few integers
     for part in np.split(order, np.flatnonzero(np.diff(ring.ravel()[order])) + 1):
         total += float(np.median(power.ravel()[part])) / np.log(2) * float(share[part % power.shape[1]].sum())
     return float(np.sqrt(total / z.size))

@@ -80,16 +80,17 @@ def refine(
     grid = Grid.of(shape, peaks.sigma, spacing)
     floor = FAINTEST * max(float(counts.mean()), 1e-12)
     levels = start_levels(counts, grid, peaks.sigma)
-    fisher: Fisher | None = None
-    free = 4 if spread else 3
+    fisher, current = None, False  # whether the information is that at the present model
+    free, fit_form = 4 if spread else 3, fit_form and len(peaks) > 0
     model = _model(peaks, grid, levels, floor)
     value, damping = _likelihood(counts, model, peaks, spread), LEAST_DAMPING
     low = np.zeros(grid.shape, dtype=bool)
     for _ in range(MOST_ROUNDS):
         misfit = counts / model - 1
-        fisher = fisher or _prior(information(peaks, 1 / model, grid, free), spread)
+        if fisher is None:
+            fisher, current = _information(peaks, model, grid, spread, fit_form=fit_form), True
         (gradient, form_gradient), level_gradient = scores(peaks, misfit), grid.gather(misfit)
-        form_gradient = form_gradient[: 3 if fit_form and len(peaks) else 0]
+        form_gradient = form_gradient[: 3 if fit_form else 0]
         if spread:
             gradient[:, 3] -= peaks.swell / spread**2
         imposed = np.where(low | ((levels <= floor) & (level_gradient < 0)), floor - levels, np.nan)
@@ -104,20 +105,21 @@ def refine(
             sinking = (wanted < floor * (1 - ROUNDING)) & ~low
             low = low | sinking if sinking.any() else np.zeros_like(low)
             damping = damping if sinking.any() else DAMPING * damping
-            fisher = None if sinking.any() else fisher
+            fisher = None if sinking.any() and not current else fisher
             if damping > STUCK or (size < DONE and not low.any()):
                 break
             continue
-        peaks, levels, model, value = further, np.maximum(wanted, floor), beyond, reached
+        peaks, levels, model, value, current = further, np.maximum(wanted, floor), beyond, reached, False
         low[:] = False
         damping = max(damping / DAMPING, LEAST_DAMPING)
         if size < DONE:
             break
         if size > RENEW or _widening(peaks, change) > RESIZED:
             fisher = None
-    fisher = _prior(information(peaks, 1 / model, grid, free), spread)
+    if fisher is None or not current:
+        fisher = _information(peaks, model, grid, spread, fit_form=fit_form)
     back = np.argsort(order, kind="stable")
-    covariance, alone = covariances(fisher, grid, peaks.place, form=fit_form and len(peaks) > 0)
+    covariance, alone = covariances(fisher, grid, peaks.place, form=fit_form)
     return Fit(peaks[back], covariance[back], np.sqrt(alone[back]), levels, grid, model, value)
 
 
@@ -126,27 +128,32 @@ def start_levels(counts: FloatArray, grid: Grid, sigma: tuple[float, float]) -> 
     smooth = ndimage.gaussian_filter(counts, sigma, truncate=3)
     levels = np.empty(grid.shape)
     edges = [np.linspace(0, n, k + 1).astype(int) for n, k in zip(counts.shape, grid.shape, strict=True)]
-    for r in range(grid.shape[0]):
-        for c in range(grid.shape[1]):
-            levels[r, c] = np.quantile(smooth[edges[0][r] : edges[0][r + 1], edges[1][c] : edges[1][c + 1]], DARK)
+    for height in np.unique(np.diff(edges[0])):  # blocks of one size at a time: there are four sizes at most
+        for width in np.unique(np.diff(edges[1])):
+            r, c = (np.flatnonzero(np.diff(edge) == n) for edge, n in zip(edges, (height, width), strict=True))
+            rows, columns = edges[0][r, None] + np.arange(height), edges[1][c, None] + np.arange(width)
+            blocks = smooth[rows[:, None, :, None], columns[None, :, None]].reshape(len(r), len(c), -1)
+            levels[np.ix_(r, c)] = np.quantile(blocks, DARK, axis=2)
     return np.maximum(levels, FAINTEST * max(float(counts.mean()), 1e-12))
 
 
 def _likelihood(counts: FloatArray, model: FloatArray, peaks: Peaks, spread: float) -> float:
     """Logarithm of the likelihood, less what does not depend on the model."""
     prior = 0.5 * float(np.sum(peaks.swell**2)) / spread**2 if spread else 0.0
-    return float(np.sum(counts * np.log(model)) - np.sum(model)) - prior
+    return float(np.vdot(counts, np.log(model)) - np.sum(model)) - prior
 
 
 def _model(peaks: Peaks, grid: Grid, levels: FloatArray, floor: float) -> FloatArray:
     level = grid.render(levels)
     if not len(peaks):
         return np.maximum(level, floor)
-    return np.maximum(level + render(peaks, (level.shape[0], level.shape[1])), floor)
+    level += render(peaks, (level.shape[0], level.shape[1]))
+    return np.maximum(level, floor, out=level)
 
 
-def _prior(fisher: Fisher, spread: float) -> Fisher:
-    """With what is known of single widths beforehand."""
+def _information(peaks: Peaks, model: FloatArray, grid: Grid, spread: float, *, fit_form: bool) -> Fisher:
+    """The Fisher information at a model, with what is known of single widths beforehand."""
+    fisher = information(peaks, 1 / model, grid, 4 if spread else 3, fit_form=fit_form)
     if not spread:
         return fisher
     diagonal = fisher.diagonal.copy()
