@@ -34,13 +34,15 @@ their highest value is the rarest (low counts), or about as frequent as the next
 class Acquisition:
     """What the file says of the microscope; None where it says nothing.
 
-    Angles are in radians (half angles), the voltage in eV.
+    Angles are in radians (half angles), the voltage in eV. tip: a tip scanned a surface, and there were no electrons of
+    a beam to count.
     """
 
     voltage_eV: float | None = None
     semiangle: float | None = None
     detector_inner: float | None = None
     detector_outer: float | None = None
+    tip: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from picostem.atoms.scanned import fit_lattice, levelled, locate_sites, match
+from picostem.atoms.scanned import bumps, fit_lattice, flattened, levelled, locate_sites, match, site_spacing
 from picostem.errors import ImageError, UsageError
-from picostem.simulate.stm import Sites, StmScan, StmSettings, Tip, lattice_places, scan_surface
+from picostem.simulate.stm import Sites, Step, StmScan, StmSettings, Tip, lattice_places, scan_surface
 
 SPACING, PIXEL = 4.0, 0.4
 
@@ -29,6 +29,37 @@ def test_rows_lose_what_is_theirs_and_keep_the_lattice() -> None:
     # LINES sinusoids are taken to be the lattice's, with the rows' noise at their frequencies: less than half of it
     assert left.std() < 0.5 * 0.03
     assert np.ptp(flat[:, 64]) == pytest.approx(np.ptp(clean[:, 64]), rel=0.3)
+
+
+def test_terraces_are_taken_off_but_for_the_seam() -> None:
+    clean = square(StmSettings()).heights
+    stepped = square(StmSettings(steps=(Step(2.0, 0.2),), line_offset=0.05, tilt=(0.02, 0.01))).heights
+    flat = flattened(stepped, SPACING / PIXEL)
+    away = np.abs(np.arange(128) - 63.5) > 40  # the edge runs up and down the middle, 13 pixels off at the border
+    assert np.ptp(flat[:, away]) < 2 * np.ptp(clean)
+    # rows are offset by a quarter of the corrugation, and told by 128 pixels each
+    assert abs(np.median(flat[:, :20]) - np.median(flat[:, -20:])) < 0.25 * np.ptp(clean)
+
+
+@pytest.mark.parametrize("steps", [(), (Step(2.0, 0.7),)])
+def test_the_spacing_is_read_off_the_image(steps: tuple[Step, ...]) -> None:
+    made = square(StmSettings(noise=0.03, pink=0.04, line_offset=0.05, steps=steps, drift=((1.0, 0.1), (0.05, 1.0))))
+    # 13 planes in the image: reflections are known to half a pixel of the spectrum; the drift is a tenth
+    assert site_spacing(made.heights) == pytest.approx(SPACING / PIXEL, rel=0.15)
+
+
+def test_noise_has_no_spacing() -> None:
+    assert site_spacing(np.random.default_rng(0).standard_normal((128, 128))) is None
+
+
+def test_faint_sites_beside_bright_ones_are_found() -> None:
+    row, col = np.mgrid[:60, :60]
+    heights = sum(
+        h * np.exp(-((row - 15 - 10 * i) ** 2 + (col - 15 - 10 * j) ** 2) / 8)
+        for i, j, h in [(i, j, 0.3 if (i + j) % 2 else 1.0) for i in range(4) for j in range(4)]
+    )
+    mine, _ = match(bumps(heights, 10.0), 15.0 + 10 * np.mgrid[:4, :4].reshape(2, -1).T, 2.0)
+    assert len(mine) == 16
 
 
 def test_sites_and_their_lattice_are_found() -> None:

@@ -75,6 +75,7 @@ def test_sxm(tmp_path: Path, heights: FloatArray, direction: str, order: str) ->
     assert forward.data == _above_median(heights)
     assert forward.pixel_size == pytest.approx(PIXEL) and forward.pixel_size_source == "file"
     assert forward.notes == ("grey levels are heights in Å above their median",)
+    assert forward.acquisition.tip
     assert read_image(path, 1).data == _above_median(heights)
     assert read_image(path, 3).data == pytest.approx(2e12 * current, rel=1e-6)  # 4-byte values
     assert read_image(path, 3).notes == ("grey levels are in pA",)
@@ -210,6 +211,7 @@ def test_text_of_gwyddion(tmp_path: Path, heights: FloatArray) -> None:
         image = read_image(path)
         assert image.data == _above_median(heights)
         assert image.pixel_size == pytest.approx(PIXEL)
+        assert image.acquisition.tip  # values that are lengths
 
 
 def test_plain_numbers_are_an_image_without_calibration(tmp_path: Path) -> None:
@@ -218,6 +220,7 @@ def test_plain_numbers_are_an_image_without_calibration(tmp_path: Path) -> None:
     assert np.array_equal(image.data.ravel(), np.arange(1600.0))
     assert image.pixel_size is None
     assert image.notes == ("grey levels are in no unit",)
+    assert not image.acquisition.tip  # of any microscope
 
 
 @pytest.mark.parametrize("text", ["these are only words", "1 2 3\n4 5\n", "1,5\t2,5\n3,5\t4,5\n", "1 2\n3 4\x00"])

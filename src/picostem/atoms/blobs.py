@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from picostem.atoms.card import AtomCard
 from picostem.errors import DataError, UsageError
 
 FloatArray = NDArray[np.float64]
@@ -129,25 +130,31 @@ class Inspection:
     """The blobs of an image, or of a movie's frames.
 
     Attributes:
-        blobs: of all frames, in pixels of the image. frame: of each, shape (n,). sorted: their classes. channels: names
-            of the network's.
+        blobs: of all frames, in pixels of the image. frame: of each, shape (n,). sorted: their classes. card: the
+            network's.
     """
 
     blobs: Blobs
     frame: IntArray
     sorted: BlobClasses
-    channels: tuple[str, ...]
+    card: AtomCard
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the network's."""
+        return self.card.classes
 
     @classmethod
-    def of(cls, frames: Sequence[Blobs], channels: tuple[str, ...]) -> Inspection | None:
+    def of(cls, frames: Sequence[Blobs], card: AtomCard) -> Inspection | None:
         """Blobs frame by frame, sorted together; None if there are none."""
         names = [one.name for one in fields(Blobs)]
         blobs = Blobs(**{name: np.concatenate([getattr(one, name) for one in frames]) for name in names})
         frame = np.repeat(np.arange(len(frames)), [len(one) for one in frames])
-        return cls(blobs, frame, sort_blobs(blobs), channels) if len(blobs) else None
+        return cls(blobs, frame, sort_blobs(blobs), card) if len(blobs) else None
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
-        """Of a table: a row for each blob; class 1 is the strongest."""
+        """Of a table: a row for each blob; class 1 is the strongest, `p` the probability that what the channel says is
+        there."""
         blobs, label = self.blobs, self.sorted.label
         return {
             "frame": self.frame,
@@ -156,6 +163,7 @@ class Inspection:
             "channel": np.array(self.channels)[blobs.channel],
             **{f"in {name}": blobs.profile[:, k] for k, name in enumerate(self.channels) if len(self.channels) > 1},
             **{name: getattr(blobs, name) for name in (*DESCRIPTORS, "orientation")},
+            "p": self.card.probability(blobs.peak),
             "class": label + 1,
             "p_class": self.sorted.probability[np.arange(len(label)), label],
         }

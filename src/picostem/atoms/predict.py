@@ -118,7 +118,7 @@ class Output:
         place = self.reading.image_from_place(found.place)
         order = np.flatnonzero(np.all((place > -0.5) & (place < np.array(self.shape) - 0.5), axis=1))
         order = order[np.lexsort((place[order, 1], place[order, 0]))]
-        return Detections(place[order], found.score[order], found.kind[order])
+        return Detections(place[order], self.card.probability(found.score[order]), found.kind[order])
 
     def atoms(self) -> FloatArray:
         """Row and column of the atoms, pixels of the image, shape (n, 2)."""

@@ -32,7 +32,11 @@ class Sampled:
     def of(cls, image: Image, place: FloatArray | None = None) -> Sampled:
         """The image, its peaks ENOUGH pixels wide or wider if they were so; how wide, is told by those at `place`."""
         known = None if place is None else width_at(image.data, place)
-        width = peak_width(image.data, image.pixel_size) if known is None else (known, known)
+        return cls.wide(image, peak_width(image.data, image.pixel_size) if known is None else (known, known))
+
+    @classmethod
+    def wide(cls, image: Image, width: tuple[float, float]) -> Sampled:
+        """The same with peaks of these standard deviations along rows and columns, pixels."""
         factor = max(1, int(min(width) / ENOUGH))
         rows, columns = (n // factor * factor for n in image.data.shape)
         data = image.data[:rows, :columns].astype(np.float64)

@@ -1,4 +1,9 @@
-"""Sites of a surface in a scan whose noise is that of its rows: levelled, located, and put on a lattice."""
+"""Sites of a surface in a scan whose noise is that of its rows: levelled, located, and put on a lattice.
+
+A tip reads row after row, so that rows are offset from each other and its 1/f noise is alike along them, not across
+them: offsets are told by what rows differ by, and the noise of a frequency by other rows' waves of like frequency along
+them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage, stats
 from scipy.spatial import cKDTree
 
 from picostem.atoms.sublattice import find_sublattices
@@ -16,23 +21,28 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 SMOOTH = 0.18  # of the spacing: the filter under which a site of any shape is one peak
+LEAST = 3.0  # pixels between sites
 APART = 0.6  # of the spacing: sites are no nearer
 FLAT = 1.5  # of the spacing: what is wider than that is no site
 LONGEST = 3.0  # spacings after which a pattern of sites repeats
-LINES = 8  # that the rows' medians may have of it
-STANDS_OUT = 25.0  # power over the median: of 200 frequencies of noise, one in 10⁴ images has such a one
-LONGEST = 3.0  # spacings after which a pattern of sites repeats
-LINES = 8  # that the rows' medians may have of it
+LINES = 8  # that the rows' offsets may have of it
 STANDS_OUT = 25.0  # power over the median: of 200 frequencies of noise, one in 10⁴ images has such a one
 LIKE = 1.35  # ratio of the spacing told and found, or its inverse
 STEPS = 4  # of the fit of a lattice to its sites
+COARSE = 12  # parts of the side that an image is flattened over before its spacing is known
+SEAM = 3.0  # robust standard deviations that the seam of a step keeps there
+LEAST_PLANES, FINEST = 5, 0.35  # of a lattice in an image; cycles per pixel of a reflection
+STILL = 2.5  # cycles per row: what is slower along rows is the rows' own
+PROMINENT = 100.0  # times the noise of like frequency: noise alone reaches 18 in a million pixels
+UNLIKE = 1.6  # ratio of lengths of two reflections that span a lattice, at most
+ASIDE = 0.4  # sine of the angle between them, at least
 OFF = 0.25  # of the spacing: a site further from its place on the lattice does not count for it
 
 
 def levelled(heights: NDArray[np.floating], spacing: float) -> FloatArray:
     """Heights less a plane and what rows have of their own, shape (rows, columns).
 
-    Rows that run along a lattice differ by the lattice, too: what repeats in the rows' medians is left in the image.
+    Rows that run along a lattice differ by the lattice, too: what repeats in the rows' offsets is left in the image.
 
     Args:
         spacing: between neighbours, pixels; what repeats after more than LONGEST spacings is not the lattice.
@@ -40,14 +50,92 @@ def levelled(heights: NDArray[np.floating], spacing: float) -> FloatArray:
     Raises:
         ImageError: not two-dimensional, or with pixels that are NaN or infinite.
     """
+    flat = _aligned(heights, spacing)
+    flat = flat - ndimage.gaussian_filter1d(np.median(flat, axis=1), FLAT * spacing)[:, None]
+    column = np.arange(flat.shape[1]) - (flat.shape[1] - 1) / 2
+    return np.asarray(flat - np.median(flat @ column) / (column @ column) * column, dtype=np.float64)
+
+
+def flattened(heights: NDArray[np.floating], spacing: float) -> FloatArray:
+    """Heights above the median around them, shape (rows, columns): without offsets, slopes and terraces.
+
+    Args:
+        spacing: between neighbours, pixels.
+
+    Raises:
+        ImageError: as levelled does.
+    """
+    flat = _aligned(heights, spacing)
+    return np.asarray(flat - terraces(flat, spacing))
+
+
+def terraces(flat: FloatArray, spacing: float) -> FloatArray:
+    """The surface without its sites, shape (rows, columns): medians along rows, and of these along columns, twice.
+
+    They jump where the surface does.
+
+    Args:
+        spacing: between neighbours, pixels.
+    """
+    level = flat
+    for _ in range(4):  # scipy's filter is fast for one dimension only
+        level = np.stack([ndimage.median_filter(line, 2 * int(LONGEST * spacing / 2) + 1) for line in level]).T
+    return level
+
+
+def deviation(values: FloatArray) -> float:
+    """Standard deviation of the middle of a distribution, by the median of absolute deviations."""
+    return float(stats.median_abs_deviation(values, axis=None, scale="normal"))
+
+
+def _aligned(heights: NDArray[np.floating], spacing: float) -> FloatArray:
+    """Rows offset by what most of their pixels differ by from the row before, less what repeats with the lattice."""
+    offset = _offsets(heights)
+    repeats = _repeats(offset - ndimage.gaussian_filter1d(offset, FLAT * spacing), 1 / (LONGEST * spacing))
+    return np.asarray(heights - (offset - repeats)[:, None], dtype=np.float64)
+
+
+def _offsets(heights: NDArray[np.floating]) -> FloatArray:
+    """Of rows, shape (rows,): sums of the mean of the middle half of differences, which a step does not change."""
     if heights.ndim != 2 or not np.all(np.isfinite(heights)):
         raise ImageError(f"expected finite heights in two dimensions, got shape {heights.shape}: crop bad rows away")
-    flat = heights - np.median(heights, axis=1, keepdims=True)
-    column = np.arange(flat.shape[1]) - (flat.shape[1] - 1) / 2
-    slope = np.median(flat @ column) / (column @ column)
-    row = np.median(heights, axis=1).astype(np.float64)
-    repeats = _repeats(row - ndimage.gaussian_filter1d(row, FLAT * spacing), 1 / (LONGEST * spacing))
-    return np.asarray(flat + repeats[:, None] - slope * column, dtype=np.float64)
+    jumps = stats.trim_mean(np.diff(heights.astype(np.float64), axis=0), 0.25, axis=1)
+    return np.concatenate([np.zeros(1), np.cumsum(jumps)])
+
+
+def site_spacing(heights: NDArray[np.floating]) -> float | None:
+    """Shortest translation of the lattice in a scan, pixels; None where it shows none.
+
+    Two reflections of the power spectrum span the lattice, the strongest one and the strongest aside of it and of like
+    length, both far above the noise. Without a second one, the first one's planes tell the spacing.
+
+    Args:
+        heights: as scanned, rows along the fast axis, shape (rows, columns).
+    """
+    flat = flattened(heights, min(heights.shape) / COARSE)
+    most = SEAM * deviation(flat)
+    taper = np.outer(*(np.hanning(n + 2)[1:-1] for n in flat.shape))
+    power = np.abs(fft.fft2(np.clip(flat, -most, most) * taper)) ** 2
+    across, along = np.meshgrid(*(fft.fftfreq(n) for n in flat.shape), indexing="ij")
+    frequency, side = np.hypot(across, along), min(flat.shape)
+    moving = np.abs(along) * flat.shape[1] > STILL
+    ring = np.rint(frequency * side).astype(int)
+    usual = np.asarray(ndimage.median(power[moving], ring[moving], np.arange(ring.max() + 1)))[ring]
+    able = moving & (frequency > LEAST_PLANES / side) & (frequency < FINEST)
+    able &= power > PROMINENT * np.maximum(usual, np.median(power, axis=0))
+    row, col = np.nonzero(able)
+    order = np.argsort(-power[row, col], kind="stable")
+    row, col = row[order], col[order]
+    vector = np.column_stack([across[row, col], along[row, col]])
+    if not len(vector):
+        return None
+    length = np.linalg.norm(vector, axis=1)
+    other = np.abs(vector @ [vector[0, 1], -vector[0, 0]]) > ASIDE * length * length[0]
+    other &= np.abs(np.log(length / length[0])) < np.log(UNLIKE)
+    if not other.any():
+        return float(1 / length[0])
+    one, two = np.linalg.inv([vector[0], vector[np.argmax(other)]]).T
+    return float(min(np.linalg.norm(step) for step in (one, two, one - two, one + two)))
 
 
 def _repeats(series: FloatArray, lowest: float) -> FloatArray:
@@ -67,30 +155,42 @@ def _repeats(series: FloatArray, lowest: float) -> FloatArray:
 
 
 def locate_sites(heights: NDArray[np.floating], spacing: float) -> FloatArray:
-    """Places of bumps about spacing apart: row and column, pixels, shape (n, 2).
+    """Places of bumps about spacing apart, none cut by the border: row and column, pixels, shape (n, 2).
 
     Args:
         heights: as scanned, rows along the fast axis. spacing: between neighbours, pixels, good to a sixth.
 
     Raises:
-        ImageError: as levelled does. UsageError: a spacing below 4 pixels, or above a quarter of the image.
+        ImageError: as levelled does. UsageError: a spacing below 3 pixels, or above a quarter of the image.
     """
-    if not 4 <= spacing <= min(heights.shape) / 4:
+    if not LEAST <= spacing <= min(heights.shape) / 4:
         raise UsageError(
-            f"sites {spacing:g} pixels apart in an image of {heights.shape[0]} × {heights.shape[1]}: expected 4 pixels "
-            "to a quarter of its side; is the pixel size right?"
+            f"sites {spacing:g} pixels apart in an image of {heights.shape[0]} × {heights.shape[1]}: expected "
+            f"{LEAST:g} pixels to a quarter of its side; is the pixel size right?"
         )
-    flat = levelled(heights, spacing)
-    bumps = ndimage.gaussian_filter(flat, SMOOTH * spacing) - ndimage.gaussian_filter(flat, FLAT * spacing)
-    reach = int(APART * spacing)
-    grid = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    top = bumps == ndimage.maximum_filter(bumps, footprint=np.hypot(*grid) <= APART * spacing)
-    inside = np.zeros_like(top)
-    inside[1:-1, 1:-1] = True
-    row, col = np.nonzero(top & inside)
-    offset = [_vertex(bumps[row - 1, col], bumps[row, col], bumps[row + 1, col])]
-    offset.append(_vertex(bumps[row, col - 1], bumps[row, col], bumps[row, col + 1]))
-    return np.column_stack([row + offset[0], col + offset[1]])
+    place = bumps(flattened(heights, spacing), spacing)
+    return place[np.all((place > 0.5) & (place < np.array(heights.shape) - 1.5), axis=1)]
+
+
+def bumps(flat: FloatArray, spacing: float) -> FloatArray:
+    """Maxima of flattened heights with no higher one nearer than APART spacings, those on the border included.
+
+    Returns:
+        row and column, pixels, shape (n, 2).
+    """
+    smooth = np.pad(ndimage.gaussian_filter(flat, SMOOTH * spacing, mode="nearest"), 1, mode="reflect")
+    top = (smooth == ndimage.maximum_filter(smooth, 3))[1:-1, 1:-1]
+    row, col = np.nonzero(top)
+    order = np.argsort(-smooth[row + 1, col + 1], kind="stable")
+    row, col = row[order] + 1, col[order] + 1
+    kept = np.zeros(len(row), dtype=bool)
+    place = np.column_stack([row, col])
+    for number, near in enumerate(cKDTree(place).query_ball_point(place, APART * spacing)):
+        kept[number] = not any(kept[one] for one in near if one < number)
+    row, col = row[kept], col[kept]
+    offset = [_vertex(smooth[row - 1, col], smooth[row, col], smooth[row + 1, col])]
+    offset.append(_vertex(smooth[row, col - 1], smooth[row, col], smooth[row, col + 1]))
+    return np.column_stack([row - 1 + offset[0], col - 1 + offset[1]])
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from picostem.atoms.find import find_atoms, fit_atoms
 from picostem.atoms.follow import follow
 from picostem.atoms.predict import AtomNet, Output
 from picostem.atoms.recording import Recording, measure_recording
+from picostem.atoms.sites import find_sites, flat_scan
 from picostem.atoms.species import Classified, classify, vacant_sites
 from picostem.atoms.states import Sightings, Transitions, sites, transitions
 from picostem.atoms.table import AtomTable
@@ -56,9 +57,10 @@ class Survey:
     """All atoms of an image or a movie.
 
     Attributes:
-        image: the first frame. frames: their number. found: table, classes and vacancies. recording: how its electrons
-            became grey levels, None where no atoms were found. dumbbells: pairs of atoms. inspection: the blobs of the
-            network's output, None without any. movie: what only a movie tells, None of an image. seconds: that it took.
+        image: the first frame, levelled if a tip scanned it. frames: their number. found: table, classes and vacancies.
+            recording: how its electrons became grey levels, None of a scan or where no atoms were found. dumbbells:
+            pairs of atoms. inspection: the blobs of the network's output, None without any. movie: what only a movie
+            tells, None of an image. seconds: that it took.
     """
 
     image: Image
@@ -99,10 +101,10 @@ def survey(
         frames: list[Image] = []
         tables: list[AtomTable] = []
         blobs: list[Blobs] = []
-        for image in images:
+        for image in map(flat_scan, images):
             report("atoms", len(frames), 0)
             frames.append(image)
-            output = None if net is None else net.look(image)
+            output = None if net is None or image.acquisition.tip else net.look(image)
             if output is not None:
                 blobs.append(output.blobs())
             if not still:
@@ -111,11 +113,11 @@ def survey(
             raise UsageError("expected at least one image")
         first = frames[0]
         report("species and anomalies", 0, 0)
-        inspection = Inspection.of(blobs, net.card.classes) if net else None
+        inspection = Inspection.of(blobs, net.card) if net and blobs else None
         table = follow(frames) if still else link(tables) if len(tables) > 1 else tables[0]
         looks = [shapes(image, table[table.frame == number]) for number, image in enumerate(frames)]
         recording = None
-        if len(table) and table.frame[0] == 0:
+        if len(table) and table.frame[0] == 0 and not first.acquisition.tip:
             width = float(np.median(table.width[table.frame == 0]))
             recording = measure_recording(first.data, (width, width))
         found = classify(table, columns)
@@ -131,6 +133,8 @@ def _complete(image: Image, output: Output | None) -> AtomTable:
 
     A faint atom beside bright ones can be overlooked until its place is known; those that are not there are left out.
     """
+    if image.acquisition.tip:
+        return find_sites(image)
     table = find_atoms(image, None if output is None else output.atoms())
     sites = vacant_sites(table)
     if not len(sites):

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import optimize
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
@@ -42,6 +43,8 @@ NET = "net"
 REACH = 2.5
 """Pixels, half an Å, from an atom up to which a detection is of it."""
 THRESHOLDS = tuple(round(0.1 + 0.05 * i, 2) for i in range(15))
+FAINTEST = 0.1
+"""Output from which detections are looked at to calibrate it."""
 VIEWS = 4
 """Patches of a scene, which takes longer to draw than to learn from."""
 AHEAD = 3
@@ -249,9 +252,10 @@ def learn_atoms(
         )
     figures = {at: scores_of(learning, at) for at in THRESHOLDS}
     best = max(figures, key=lambda at: figures[at]["f1"])
+    sure = calibration_of(learning)
     training = {**identity, "licence": licence}
     measured = "scenes" if examples is None else "examples"
-    card = AtomCard(name, classes, best, training=training, figures={measured: figures[best]})
+    card = AtomCard(name, classes, best, sure, training=training, figures={measured: figures[best]})
     return export_atom_net(learning.network, card, folder / NET)
 
 
@@ -315,16 +319,11 @@ def validate(learning: AtomLearning) -> dict[str, float]:
 @torch.no_grad()
 def scores_of(learning: AtomLearning, threshold: float) -> dict[str, float]:
     """Recall, precision, F1 and rms error, Å, of atoms found in the validation patches."""
-    learning.network.eval()
     counts, squares = np.zeros(3), 0.0
-    for first in range(0, len(learning.validation), learning.settings.batch):
-        patches = learning.validation[first : first + learning.settings.batch]
-        logits, offset = learning.network(_images(learning, patches))
-        said = zip(patches, torch.sigmoid(logits).cpu().numpy(), offset.cpu().numpy(), strict=True)
-        for patch, heat, away in said:
-            counted, error = compared(decode(heat, away, threshold), patch)
-            counts += counted
-            squares += error
+    for patch, found in _detected(learning, threshold):
+        counted, error = compared(found, patch)
+        counts += counted
+        squares += error
     hits, missed, false = counts.tolist()
     return {
         "recall": hits / max(hits + missed, 1),
@@ -334,22 +333,60 @@ def scores_of(learning: AtomLearning, threshold: float) -> dict[str, float]:
     }
 
 
+@torch.no_grad()
+def calibration_of(learning: AtomLearning) -> tuple[float, float]:
+    """Slope and offset of the log odds of being right in those of the output, by logistic regression on the validation
+    patches (Platt, Advances in Large Margin Classifiers (2000) 61); detections of unsure atoms are left out."""
+    output, right = [], []
+    for patch, found in _detected(learning, FAINTEST):
+        hit, counted = _hits(found, patch)
+        output.append(found.score[counted])
+        right.append(hit[counted])
+    p, true = np.clip(np.concatenate(output), 1e-6, 1 - 1e-6), np.concatenate(right)
+    if true.all() or not true.any():
+        return 1.0, 0.0
+    odds = np.log(p / (1 - p))
+
+    def loss(line: FloatArray) -> float:
+        return float(np.logaddexp(0, np.where(true, -1, 1) * (line[0] * odds + line[1])).sum())
+
+    slope, offset = optimize.minimize(loss, [1.0, 0.0]).x.tolist()
+    return slope, offset
+
+
+def _detected(learning: AtomLearning, threshold: float) -> Iterator[tuple[Patch, Detections]]:
+    """What is found in each of the validation patches."""
+    learning.network.eval()
+    for first in range(0, len(learning.validation), learning.settings.batch):
+        patches = learning.validation[first : first + learning.settings.batch]
+        logits, offset = learning.network(_images(learning, patches))
+        said = zip(patches, torch.sigmoid(logits).cpu().numpy(), offset.cpu().numpy(), strict=True)
+        yield from ((patch, decode(heat, away, threshold)) for patch, heat, away in said)
+
+
 def compared(found: Detections, patch: Patch) -> tuple[tuple[int, int, int], float]:
     """How many sure atoms were found, were missed, and detections of nothing; the sum of squared distances, pixels².
 
     One of the wrong class is both a miss and a detection of nothing. Pairs are those that are each other's nearest
     within REACH. What is paired with an unsure atom counts neither way.
     """
+    hit, counted = _hits(found, patch)
+    away = cKDTree(patch.place).query(found.place[hit])[0] if hit.any() else np.zeros(0)
+    false = int(np.sum(~hit & counted))
+    return (int(hit.sum()), int(patch.sure.sum() - hit.sum()), false), float(np.sum(away**2))
+
+
+def _hits(found: Detections, patch: Patch) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Detections that are sure atoms, and those that count: hits, and those that are not beside an unsure atom."""
     if not len(found) or not len(patch.place):
-        return (0, int(patch.sure.sum()), len(found)), 0.0
+        return np.zeros(len(found), dtype=bool), np.ones(len(found), dtype=bool)
     distance, atom = cKDTree(patch.place).query(found.place)
     back = cKDTree(found.place).query(patch.place)[1]
     paired = (distance <= REACH) & (back[atom] == np.arange(len(found)))
     hit = paired & patch.sure[atom] & (found.kind == patch.kind[atom])
     unsure = cKDTree(patch.place[~patch.sure]) if not patch.sure.all() else None
     beside = unsure.query(found.place)[0] <= REACH if unsure is not None else np.zeros(len(found), dtype=bool)
-    false = int(np.sum(~hit & ~beside))
-    return (int(hit.sum()), int(patch.sure.sum() - hit.sum()), false), float(np.sum(distance[hit] ** 2))
+    return hit, hit | ~beside
 
 
 def _images(learning: AtomLearning, patches: list[Patch]) -> Tensor:

@@ -14,6 +14,7 @@ from picostem.bench import (
     atoms_inspection,
     atoms_labels,
     atoms_positions,
+    atoms_stm,
     atoms_tracking,
 )
 from picostem.bench.atoms import Asked
@@ -41,6 +42,7 @@ CASES: dict[str, Callable[[Asked, Progress], Report]] = {
     "tracking": lambda asked, progress: atoms_tracking.measure(seed=asked.seed, progress=progress),
     "charge": lambda asked, progress: atoms_charge.measure(seed=asked.seed, progress=progress),
     "buckybowls": lambda asked, progress: atoms_buckybowls.measure(seed=asked.seed, progress=progress),
+    "stm": lambda asked, progress: atoms_stm.measure(seed=asked.seed, progress=progress),
 }
 """Cases that need no files."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +11,9 @@ import typer
 
 from picostem.atoms.settings import FINDER
 from picostem.cli.document import STDOUT, write_document
-from picostem.cli.failure import explain, say, wants_traceback
 from picostem.cli.resolve import plan
-from picostem.errors import DataError, UsageError
+from picostem.cli.several import each
+from picostem.errors import UsageError
 
 if TYPE_CHECKING:
     from picostem.atoms.columns import Columns
@@ -58,6 +58,12 @@ def atoms(
         bool,
         typer.Option("--still", help="Atoms of a movie stay in place: find them in its mean, refine in each frame."),
     ] = False,
+    stm: Annotated[
+        bool,
+        typer.Option(
+            "--stm", help="A tip scanned the image, though its file does not say so; sxm, spm and their like do."
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +91,8 @@ def atoms(
     net = None if weights == "none" else AtomNet.load(weights)
     places = plan(files, out, json, "atoms")
     jobs = [Job(file, folder, dataset, frame) for file, folder in zip(files, places, strict=True)]
-    found, code = _all(jobs, How(pixel_size, columns, net, still), json)
+    how = How(pixel_size, columns, net, still, stm)
+    found, code = each(jobs, lambda job, report: _document(job, how, report), to_stderr=json == STDOUT)
     if json is not None:
         write_document(found if len(files) > 1 else found[0], json)
     if code:
@@ -104,50 +111,38 @@ class Job:
 
 @dataclass(frozen=True)
 class How:
-    """What is the same for all: Å per pixel where that is given, the crystal's columns, the network, and whether the
-    atoms of a movie stay where they are."""
+    """What is the same for all: Å per pixel where that is given, the crystal's columns, the network, whether the atoms
+    of a movie stay where they are, and whether a tip scanned the images for certain."""
 
     pixel_size: float | None
     columns: Columns | None
     net: AtomNet | None
     still: bool
+    stm: bool
 
 
-def _all(jobs: list[Job], how: How, json: str | None) -> tuple[list[dict[str, Any]], int]:
-    """JSON forms of all results and the exit code; a bad file does not stop the others."""
-    from picostem.cli.watch import watch
+def _document(job: Job, how: How, report: Progress) -> tuple[dict[str, Any], str]:
+    """JSON form of a result, and the result in some lines; its files are written."""
     from picostem.report.atoms import atoms_dict, save_atoms
 
-    results, code = [], 0
-    with watch() as progress:
-        for index, job in enumerate(jobs):
-            progress.begin(job.file.name, index, len(jobs))
-            try:
-                found = _one(job, how, progress.report)
-                files: list[str] = []
-                if job.folder is not None:
-                    progress.report("figure and files", 0, 0)
-                    files = save_atoms(found, job.folder)
-            except Exception as error:
-                if len(jobs) == 1 or wants_traceback():
-                    raise
-                progress.pause()
-                say(explain(error, str(job.file)))
-                code = DataError.exit_code
-                continue
-            progress.pause()
-            typer.echo(_summary(found, job, files), err=json == STDOUT)
-            results.append(atoms_dict(found))
-    return results, code
+    found = _one(job, how, report)
+    files: list[str] = []
+    if job.folder is not None:
+        report("figure and files", 0, 0)
+        files = save_atoms(found, job.folder)
+    return atoms_dict(found), _summary(found, job, files)
 
 
 def _one(job: Job, how: How, report: Progress) -> Survey:
     from picostem.atoms.survey import survey
+    from picostem.image import Acquisition
 
     images = _images(job)
     if how.pixel_size is not None:
         size = how.pixel_size
         images = (image.with_pixel_size(size, "user") for image in images)
+    if how.stm:
+        images = (replace(image, acquisition=Acquisition(tip=True)) for image in images)
     return survey(images, how.columns, how.net, report, still=how.still)
 
 

@@ -201,8 +201,8 @@ def atoms(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="What needs no files: positions, speed, dumbbells, tracking, charge, buckybowls; instead of the rest of a "
-            "FOLDER: inspection. May be repeated.",
+            help="What needs no files: positions, speed, dumbbells, tracking, charge, buckybowls, stm; instead of the "
+            "rest of a FOLDER: inspection. May be repeated.",
         ),
     ] = None,
     labelled: Annotated[
@@ -247,6 +247,34 @@ def atoms(
             bench.Asked(None if weights == "none" else weights, places, shares, seed),
             progress.begin,
         )
+        progress.pause()
+    _deliver(document, tables, json, markdown)
+
+
+@app.command("4d")
+def stem4d(
+    case: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="toy, invariance, graphene, speed, memory (reads 17 GB), agreement, recovered; may be repeated. "
+            "Default: all but memory and recovered.",
+        ),
+    ] = None,
+    recovered: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A scan as scores and components, recovered from published figures."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Drawn and trained, of toy patterns.")] = 5,
+    json: Json = None,
+    markdown: Markdown = False,
+) -> None:
+    """Read scans of diffraction patterns whose truth is known: angles, defects, centres of mass, speed, memory."""
+    from picostem.bench.stem4d import Asked, run
+    from picostem.cli.watch import watch
+
+    with watch() as progress:
+        document, tables = run(case or [], Asked(seeds, recovered), progress.begin)
         progress.pause()
     _deliver(document, tables, json, markdown)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from picostem.cli.document import STDOUT, write_document
-from picostem.cli.failure import explain, say, wants_traceback
-from picostem.errors import DataError, OutputError, UsageError
+from picostem.cli.several import Report, each
+from picostem.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from picostem.resolve.result import Result
@@ -110,7 +110,8 @@ def resolve(
         raise UsageError("--frame chooses one frame and --average takes all: give one of them")
     places = plan(files, out, json)
     jobs = [Job(file, folder, dataset, frame, average) for file, folder in zip(files, places, strict=True)]
-    results, code = _resolve_all(jobs, settings, to_stderr=json == STDOUT, keep=json is not None)
+    keep, to_stderr = json is not None, json == STDOUT
+    results, code = each(jobs, lambda job, report: _document(job, settings, report, keep), to_stderr=to_stderr)
     if json is not None:
         write_document(results if len(files) > 1 else results[0], json)
     if code:
@@ -169,32 +170,15 @@ def _check_place(folder: Path, made: bool) -> None:
         raise OutputError(f"cannot write to {folder}: no permission in {nearest}; give another place")
 
 
-def _resolve_all(jobs: list[Job], settings: Settings, to_stderr: bool, keep: bool) -> tuple[list[dict[str, Any]], int]:
-    """JSON forms of all results, if they are to be kept, and the exit code; a bad file does not stop the others."""
+def _document(job: Job, settings: Settings, report: Report, keep: bool) -> tuple[dict[str, Any] | None, str]:
+    """JSON form of a result, if it is to be kept, and the result in some lines; its files are written."""
     from picostem.cli.summary import summarise
-    from picostem.cli.watch import watch
 
-    results, code = [], 0
-    with watch() as progress:
-        for index, job in enumerate(jobs):
-            progress.begin(job.file.name, index, len(jobs))
-            try:
-                result = _resolve_one(job, settings, progress.report)
-            except Exception as error:
-                if len(jobs) == 1 or wants_traceback():
-                    raise
-                progress.pause()
-                say(explain(error, str(job.file)))
-                code = DataError.exit_code
-                continue
-            progress.pause()
-            typer.echo(summarise(result, job.file, job.folder), err=to_stderr)
-            if keep:
-                results.append(result.as_dict())
-    return results, code
+    result = _resolve_one(job, settings, report)
+    return result.as_dict() if keep else None, summarise(result, job.file, job.folder)
 
 
-def _resolve_one(job: Job, settings: Settings, report: Any) -> Result:
+def _resolve_one(job: Job, settings: Settings, report: Report) -> Result:
     from picostem.files import average_series, read_image
     from picostem.pipeline import resolve_with
 

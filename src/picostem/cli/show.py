@@ -74,5 +74,7 @@ def _microscope(acquisition: Acquisition) -> str:
         ("detector from", acquisition.detector_inner, MRAD, "mrad"),
         ("detector to", acquisition.detector_outer, MRAD, "mrad"),
     )
+    if acquisition.tip:
+        return "microscope: a scanning probe"
     known = [f"{name} {value / unit:g} {symbol}" for name, value, unit, symbol in parts if value is not None]
     return "microscope: " + (", ".join(known) or "the file says nothing")

@@ -14,13 +14,19 @@ from numpy.typing import NDArray
 from picostem.errors import FileError
 from picostem.files.dataset import Axis, Dataset, Key
 from picostem.files.units import angstroms
+from picostem.image import Acquisition
 
 CURRENTS = {"A": 1e12, "mA": 1e9, "µA": 1e6, "uA": 1e6, "nA": 1e3, "pA": 1.0, "fA": 1e-3}
 """pA in a unit of current."""
 
 
 def scan(
-    name: str, values: NDArray[Any], size: tuple[float, float] | None, unit: str, notes: tuple[str, ...] = ()
+    name: str,
+    values: NDArray[Any],
+    size: tuple[float, float] | None,
+    unit: str,
+    notes: tuple[str, ...] = (),
+    tip: bool = True,
 ) -> Dataset:
     """One channel of a scan, in one direction of the tip, as a data set.
 
@@ -30,6 +36,7 @@ def scan(
         values: shape (rows, columns), the top line first, x to the right.
         size: (height, width) of all lines together, m, each pixel's own width included; None if unknown.
         unit: of the values. Heights become Å above the median, currents pA; others stay as they are.
+        tip: it is known to be of a tip.
     """
     rows, columns = values.shape
     y, x = (None, None) if size is None else (size[0] / rows, size[1] / columns)
@@ -48,7 +55,7 @@ def scan(
         return np.asarray((values[key].astype(np.float64) - zero) * factor)
 
     axes = (Axis(len(values), y, "m", "y", False), Axis(columns, x, "m", "x", False))
-    return Dataset(name, axes, load, notes=(f"grey levels are {meaning}", *notes))
+    return Dataset(name, axes, load, acquisition=Acquisition(tip=tip), notes=(f"grey levels are {meaning}", *notes))
 
 
 def check_grid(path: Path, rows: int, columns: int, size: tuple[float, float]) -> None:

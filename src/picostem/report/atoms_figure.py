@@ -131,6 +131,8 @@ def _intensities(ax: Axes, survey: Survey, colours: dict[str, str]) -> None:
     missing = len(survey.found.vacancies.row)
     if missing:
         ax.plot([], [], "s", mfc="none", mec=palette.FAINT, label=f"vacancies: {missing}")
-    ax.set(xlabel="intensity, grey levels summed over the atom", ylabel="atoms")
+    scanned = survey.image.acquisition.tip
+    what = "height above the surroundings, grey levels" if scanned else "intensity, grey levels summed over the atom"
+    ax.set(xlabel=what, ylabel="sites" if scanned else "atoms")
     ax.legend(frameon=False, fontsize=8)
     ax.set_title("intensities and classes", loc="left")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from picostem.physics import DEGREE, NM
 from picostem.report.contents import FILES, written_files
@@ -30,12 +30,7 @@ def render_page(result: Result, picture: bytes) -> str:
     Args:
         picture: the figure as a WebP file.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    # Everything that comes from outside is escaped by the template.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text("utf-8"))
-    return template.render(
+    return fill(
         name=printable(result.image.name),
         verdict=result.verdict,
         head=headline(result),
@@ -43,7 +38,7 @@ def render_page(result: Result, picture: bytes) -> str:
         tiles=_tiles(result),
         meaning=[printable(sentence) for sentence in meaning(result)],
         reason=printable(result.reason or ""),
-        figure=base64.b64encode(picture).decode("ascii"),
+        picture=picture,
         description=_description(result),
         tables=all_tables(result),
         settings=_settings(result),
@@ -56,6 +51,16 @@ def render_page(result: Result, picture: bytes) -> str:
         schema=SCHEMA,
         seconds=result.seconds.get("total", sum(result.seconds.values())),
     )
+
+
+def fill(*, picture: bytes, **values: Any) -> str:
+    """The page with a figure, a WebP file, and what else its template names."""
+    from jinja2 import Environment, StrictUndefined
+
+    # Everything that comes from outside is escaped by the template.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text("utf-8"))
+    return template.render(figure=base64.b64encode(picture).decode("ascii"), **values)
 
 
 def _tiles(result: Result) -> list[tuple[str, str, str]]:
