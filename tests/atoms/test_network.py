@@ -221,18 +221,31 @@ class TestFolder:
     def test_detections_are_inside_and_in_order(self, folder: Path) -> None:
         data = np.random.default_rng(0).random((90, 70), dtype=np.float32)
         image = Image(data).with_pixel_size(0.1, "user")
-        found = AtomNet.load(folder, threads=1).detect(image, threshold=1e-4)
+        found = AtomNet.load(folder, threads=1).look(image).detections(1e-4)
         assert len(found) > 3
         assert np.all((found.place > -0.5) & (found.place < (89.5, 69.5)))
         assert np.all(np.diff(found.place[:, 0]) >= 0)
 
+    def test_probabilities_are_calibrated_and_vacancies_no_atoms(self, folder: Path) -> None:
+        net = AtomNet.load(folder, threads=1)
+        image = Image(np.random.default_rng(0).random((90, 70), dtype=np.float32)).with_pixel_size(0.1, "user")
+        output = net.look(image)
+        card = replace(net.card, calibration=(2.0, 1.0), threshold=1e-4)
+        odds = [
+            np.log(p / (1 - p)) for p in (one.detections(1e-4).score for one in (output, replace(output, card=card)))
+        ]
+        assert odds[1] == pytest.approx(2 * odds[0] + 1)
+        assert len(replace(output, card=card).atoms()) == len(odds[0])
+        assert not len(replace(output, card=replace(card, classes=("vacancy",))).atoms())
+
     def test_refusals(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="all pixels are 1"):
-            AtomNet.load(folder).detect(Image(np.ones((64, 64), dtype=np.float32)))
+            AtomNet.load(folder).look(Image(np.ones((64, 64), dtype=np.float32)))
         with pytest.raises(UsageError, match="expected a card of 1 classes"):
             export_atom_net(network(), AtomCard("two", ("a", "b"), 0.5), tmp_path / "two")
-        with pytest.raises(DataError, match="threshold between 0 and 1"):
-            AtomCard("made", ("atom",), 1.5)
+        for values in ((1.5,), (0.5, (1.0,))):
+            with pytest.raises(DataError, match="threshold between 0 and 1"):
+                AtomCard("made", ("atom",), *values)  # type: ignore[arg-type]
         card = json.loads((folder / CARD).read_text("utf-8"))
         (folder / CARD).write_text(json.dumps(card | {"pixel_A": 0.1}))
         with pytest.raises(DataError, match="train it again"):
