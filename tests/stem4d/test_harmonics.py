@@ -107,6 +107,23 @@ def test_a_wandering_beam_is_followed() -> None:
     assert np.abs(followed.value).max() < 0.25 * np.abs(fixed.value).max()  # centres are known to a quarter of a pixel
 
 
+@pytest.mark.parametrize("centre", [(20.0, 20.0), (19.5, 19.5), (19.8, 20.3)])
+def test_pixels_give_round_patterns_no_orientation(centre: tuple[float, float]) -> None:
+    """A disk with an edge of half a pixel: what its pixels add is below the noise of 1e5 electrons."""
+    rows, columns = np.indices((40, 40))
+    disk = 1 / (1 + np.exp((np.hypot(rows - centre[0], columns - centre[1]) - 12) / 0.3))
+    detector = replace(Detector.plain((40, 40)), centre=centre)
+    found = angular_harmonics(Scan4D.of(np.tile(1e5 * disk / disk.sum(), (2, 2, 1, 1)), detector=detector))
+    noise = np.sqrt(found.noise[0, 0] / 2 + 1)
+    assert (np.abs(found.values[0, :, 1:]) / noise[:, None]).max() < 2
+
+
+def test_harmonics_that_all_patterns_share_stay() -> None:
+    found = angular_harmonics(Scan4D.of(np.tile(pattern(0.4), (2, 2, 1, 1))))
+    other = angular_harmonics(Scan4D.of(np.array([[pattern(a) for a in row] for row in ANGLES])))
+    assert np.abs(found.order(3).value[0, 0]) == pytest.approx(np.abs(other.order(3).value[0, 0]), rel=0.1)
+
+
 def test_large_detectors_are_binned() -> None:
     large = np.kron(np.array([[pattern(a) for a in row] for row in ANGLES]), np.ones((4, 4)))
     found = angular_harmonics(Scan4D.of(large.astype(np.float32)))

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from picostem.cli import atoms, bench, resolve, show, simulate, style, train
+from picostem.cli import atoms, batch, bench, resolve, show, simulate, stem4d, style, train
 from picostem.cli.failure import explain, say, silence_stdout, wants_traceback
 from picostem.errors import PicostemError
 from picostem.version import VERSION
@@ -27,7 +27,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("resolve")(resolve.resolve)
+app.command("batch")(batch.batch)
 app.command("atoms")(atoms.atoms)
+app.command("4d")(stem4d.stem4d)
 app.command("simulate", cls=simulate.SimulateCommand)(simulate.simulate)
 app.command("materials")(show.materials)
 app.command("info")(show.info)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 IntArray = NDArray[np.int64]
 
+SCHEMA = "picostem.4d/1"
+"""Of all files that an analysis is written to."""
 SHOWN_ORDERS = (1, 2, 3, 4, 6)
 
 
@@ -105,7 +107,7 @@ class Field:
 @dataclass(frozen=True, eq=False)
 class Learned:
     """A trained autoencoder, what it says of every position, and its alarms; clusters: groups of positions with like
-    latents, shape (n,)."""
+    latents, those that are active, shape (n,); of classes if none is."""
 
     model: RVAE
     found: Encoded
@@ -125,8 +127,8 @@ class Analysis:
         inner: radius from which the dark field counts, in the detector's unit. bright, dark: sums within the disk and
             beyond `inner`, shape (rows, columns).
         harmonics: of electrons. orders: harmonics of every pattern. breaking: of the symmetry `settings.broken`.
-        learned: the autoencoder; None where there is none. agreements: latents against maps. notes: what the user
-            should know.
+        learned: the autoencoder; None where there is none. agreements: of active latents with maps. notes: what the
+            user should know.
     """
 
     settings: ExploreSettings

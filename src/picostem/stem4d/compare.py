@@ -27,30 +27,31 @@ class Agreement:
     information: float
 
 
-def agreements(latents: FloatArray, maps: Mapping[str, FloatArray], rng: np.random.Generator) -> tuple[Agreement, ...]:
+def agreements(
+    latents: Mapping[str, FloatArray], maps: Mapping[str, FloatArray], rng: np.random.Generator
+) -> tuple[Agreement, ...]:
     """Each latent with each map, over positions where all are known; maps that are the same everywhere are left out.
 
     The mutual information is the estimate from distances to the three nearest neighbours (Kraskov et al., Phys. Rev. E
     69, 066138 (2004)); of independent maps it is 0 within about 1/sqrt(n), never less.
 
     Args:
-        latents: shape (n, latents). maps: of n values each.
+        latents, maps: of n values each.
     """
     from scipy.stats import spearmanr
     from sklearn.feature_selection import mutual_info_regression
 
     values = {name: np.ravel(one) for name, one in maps.items()}
-    known = np.all([np.isfinite(one) for one in values.values()], axis=0) & np.isfinite(latents).all(axis=1)
+    known = np.all([np.isfinite(one) for one in (*values.values(), *latents.values())], axis=0)
     chosen = rng.permutation(np.flatnonzero(known))[:MOST_POSITIONS]
     told = {name: one[chosen] for name, one in values.items() if np.ptp(one[chosen]) > 0}
     found = []
-    for k, latent in enumerate(latents[chosen].T):
-        if np.ptp(latent) == 0 or not told:
-            continue
+    for name, every in latents.items() if told else ():
+        latent = every[chosen]
         table = np.column_stack([_scaled(one) for one in told.values()])
         nats = mutual_info_regression(table, _scaled(latent), random_state=int(rng.integers(2**31)))
-        for (name, one), information in zip(told.items(), nats, strict=True):
-            found.append(Agreement(f"z{k}", name, float(spearmanr(latent, one).statistic), float(information)))
+        for (other, one), information in zip(told.items(), nats, strict=True):
+            found.append(Agreement(name, other, float(spearmanr(latent, one).statistic), float(information)))
     return tuple(found)
 
 

@@ -60,7 +60,7 @@ def analyse(
     folder: Path | None = None,
     report: Report | None = None,
 ) -> Analysis:
-    """Everything about a scan; it is read four times, block by block.
+    """Everything about a scan; it is read three or four times, block by block.
 
     Args:
         folder: of the autoencoder's training, which goes on where it was stopped; None keeps none.
@@ -81,7 +81,7 @@ def analyse(
     counted = _are_counts(scan, com)
     _check_likelihood(scan, com, counted, settings, notes)
     tell("bright disk", 0, 0)
-    scan, disk = _placed(scan, com if counted else None, com.pattern, settings, notes)
+    scan, disk = _placed(scan, com if counted else None, settings, notes)
     com = replace(com, detector=scan.detector, descan=scan.descan)
     tell("virtual images", 0, 0)
     inner, bright, dark = _virtual(scan, disk, notes)
@@ -98,12 +98,13 @@ def analyse(
     rng = np.random.default_rng(settings.seed)
     learned = _learned(found, settings, likelihood, folder, rng, tell, notes)
     compared: tuple[Agreement, ...] = ()
-    if learned is not None and settings.latent:
+    if learned is not None:
         tell("comparison", 0, 0)
         maps = {f"strength {one.m}": one.strength for one in orders}
         maps |= {f"breaking {settings.broken}": breaking, "dark field": dark}
         maps |= {"|CoM|": np.linalg.norm(com.vectors, axis=-1)} if counted else {}
-        compared = agreements(learned.found.mean, maps, rng)
+        active = np.flatnonzero(learned.alarms.active).tolist()
+        compared = agreements({f"z{k}": learned.found.mean[:, k] for k in active}, maps, rng)
     return Analysis(
         settings, scan, counted, com.pattern, disk, com if counted else None, field, rotation, inner, bright, dark,
         found, orders, breaking, learned, compared, tuple(notes), time.monotonic() - started,
@@ -111,13 +112,11 @@ def analyse(
 
 
 def _are_counts(scan: Scan4D, com: CentreOfMass) -> bool:
-    """Whether the values can be counts; raises `DataError` for those that are of no use at all."""
+    """Whether the values can be counts; raises `DataError` if some are not finite."""
     if not np.isfinite(com.counts).all():
         raise DataError(f"{scan.name}: values that are not finite: replace them by 0, or leave their pixels out")
-    if not com.pattern.any() and not com.counts.any():
-        raise DataError(f"{scan.name}: every pattern is empty: is it the right data set?")
-    negative = np.maximum(-com.pattern, 0).sum() / np.abs(com.pattern).sum()
-    return bool(negative <= NEGATIVE and np.mean(com.counts < 0) <= NEGATIVE and (com.counts > 0).any())
+    negative, total = np.maximum(-com.pattern, 0).sum(), np.abs(com.pattern).sum()
+    return bool(total > 0 and negative <= NEGATIVE * total and np.mean(com.counts < 0) <= NEGATIVE)
 
 
 def _check_likelihood(
@@ -125,7 +124,7 @@ def _check_likelihood(
 ) -> None:
     if not counted:
         notes.append(
-            "values below zero are no counts: centres of mass, DPC and errors by shot noise are left out, and the "
+            "values below zero are no counts: no centres of mass, DPC, bright disk and shot noise, and the "
             "autoencoder takes Gaussian noise"
         )
         if settings.network and settings.likelihood in ("poisson", "bernoulli"):
@@ -137,15 +136,17 @@ def _check_likelihood(
 
 
 def _placed(
-    scan: Scan4D, com: CentreOfMass | None, pattern: FloatArray, settings: ExploreSettings, notes: list[str]
+    scan: Scan4D, com: CentreOfMass | None, settings: ExploreSettings, notes: list[str]
 ) -> tuple[Scan4D, Disk | None]:
     """The scan with its optic axis on the bright disk, and the disk, if there is one."""
     disk = None
     try:
-        disk = find_disk(pattern, scan.detector.mask)
+        disk = find_disk(com.pattern, scan.detector.mask) if com is not None else None
     except DataError as failure:
-        instead = "the one given" if settings.centre else "the centre of mass" if com else "the detector's"
-        notes.append(f"{str(failure).split(':')[0]}; the centre is {instead}")
+        notes.append(str(failure).split(":")[0])
+    if disk is None and settings.centre is None:
+        where = "at the centre of mass of all patterns" if com else "in the middle, unless the file says where"
+        notes.append(f"the optic axis is taken to be {where}")
     if settings.centre is not None:
         scan = with_centre(scan, settings.centre)
     elif disk is not None:
@@ -234,7 +235,11 @@ def _field(com: CentreOfMass, notes: list[str]) -> Field | None:
 
 
 def _harmonics(scan: Scan4D, settings: ExploreSettings, tell: Report) -> Harmonics:
-    """Of electrons; raises `DataError` if all patterns are alike."""
+    """Of electrons.
+
+    Raises:
+        DataError: all patterns are alike.
+    """
     e = settings.electrons_per_count
     found = angular_harmonics(
         scan,
@@ -288,7 +293,8 @@ def _learned(
     found = model.encode(harmonics)
     alarms = model.alarms(found)
     notes += alarms.warnings
-    groups = clusters(found.mean, rng) if settings.latent else found.classes.argmax(axis=1)
+    active = np.flatnonzero(alarms.active)
+    groups = clusters(found.mean[:, active], rng) if len(active) else found.classes.argmax(axis=1)
     return Learned(model, found, alarms, groups)
 
 

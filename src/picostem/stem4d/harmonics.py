@@ -4,6 +4,10 @@ With hats B_k over the radius, rings that add up to one, a pattern I with pixels
 
     T_km = sum_p I_p B_k(r_p) exp(-i m phi_p).
 
+The sharp edge of a disk, seen in square pixels, has harmonics of order 4, 8, 12, ... which stand still on the detector
+and may exceed a pattern's shot noise many times. Of counts they are taken off: T_km - T_k0 R_km / R_k0, R of the mean
+pattern made round.
+
 A pattern turned by alpha has T_km exp(-i m alpha), so |T_km| is invariant and -arg T_km / m an orientation modulo
 2 pi / m. They are linear in the counts: nothing is interpolated, and the shot noise of each is known,
 var T_km = sum_p I_p B_k². Angles are radians, counter-clockwise from x, in the frame of `Detector.vectors`.
@@ -11,11 +15,13 @@ var T_km = sum_p I_p B_k². Angles are radians, counter-clockwise from x, in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import interpolate
 
 from picostem.errors import UsageError
 from picostem.stem4d.scan import Scan4D
@@ -32,6 +38,10 @@ NYQUIST = 0.9 * np.pi
 """Largest order of a ring for each pixel of its radius."""
 RIDGE = 1e-3
 """Of the mean information on a harmonic: what it is taken to be 0 with, where masked pixels leave it open."""
+FINE = 0.05
+"""Pixels of radius over which a pattern that is made round is averaged before its profile is smoothed."""
+NEGATIVE = 0.01
+"""Of the largest mean of a pixel: how far below 0 others may be if they are counts."""
 PARTS = 3
 """Of a pixel along each side, over which its rings and angles are averaged."""
 MOVED = 0.25
@@ -167,17 +177,22 @@ def angular_harmonics(
     rows, columns = scan.shape
     values = np.zeros((rows * columns, rings, orders + 1), dtype=np.complex64)
     noise = np.zeros((rows * columns, 2, rings), dtype=np.float32)
-    shift = np.rint((scan.centres() - scan.detector.centre) / MOVED).astype(np.int64)
+    shift, which = np.unique(np.rint((scan.centres() - scan.detector.centre) / MOVED), axis=0, return_inverse=True)
+    which = which.ravel()
+    totals = np.zeros((len(shift), layout.pixels))
     for where, patterns in scan.blocks():
         small = layout.binned(patterns)
-        moved, group = np.unique(shift[where], axis=0, return_inverse=True)
-        for index, step in enumerate(moved):
-            mine = np.flatnonzero(group.ravel() == index)
-            out = small[mine] @ layout.matrix((float(step[0]) * MOVED, float(step[1]) * MOVED))
+        for index in np.unique(which[where]):
+            mine = np.flatnonzero(which[where] == index)
             at = np.arange(where.start, where.stop)[mine]
-            values[at], noise[at] = layout.split(out)
+            values[at], noise[at] = layout.split(small[mine] @ layout.matrix(shift[index] * MOVED))
+            totals[index] += small[mine].sum(axis=0, dtype=np.float64)
         if progress is not None:
             progress(where.stop, rows * columns)
+    if totals.min() >= -NEGATIVE * totals.max():
+        for index, share in enumerate(layout.pixelation(totals / np.bincount(which)[:, None], shift * MOVED)):
+            mine = which == index
+            values[mine, :, 1:] -= share[:, 1:] * values[mine, :, :1].real
     return Harmonics(
         values, noise / np.float32(electrons_per_count), layout.radii, layout.area(), layout.known, scan.shape,
         scan.detector.unit,
@@ -189,8 +204,9 @@ class _Layout:
 
     def __init__(self, scan: Scan4D, radii: FloatArray, orders: int, bins: int) -> None:
         self.detector, self.radii, self.orders, self.bins = scan.detector, radii, orders, bins
-        pixel = float(np.sqrt(abs(np.linalg.det(np.asarray(scan.detector.matrix))))) * bins
-        self.known = np.arange(orders + 1) <= NYQUIST * radii[:, None] / pixel
+        self.pixel = float(np.sqrt(abs(np.linalg.det(np.asarray(scan.detector.matrix))))) * bins
+        self.known = np.arange(orders + 1) <= NYQUIST * radii[:, None] / self.pixel
+        self.pixels = math.prod(n // bins for n in scan.detector.shape)
         self._made: dict[tuple[float, float], Single] = {}
 
     @classmethod
@@ -220,16 +236,44 @@ class _Layout:
         parts = data[:, :rows, :columns].reshape(len(data), rows // b, b, columns // b, b)
         return np.asarray(parts.sum(axis=(2, 4), dtype=np.float32))
 
-    def matrix(self, shift: tuple[float, float]) -> Single:
-        """From pixels to real and imaginary parts of all T_km and to the noise, shape (pixels, numbers)."""
-        if shift not in self._made:
-            self._made[shift] = self._matrix(shift)
-        return self._made[shift]
+    def pixelation(self, patterns: FloatArray, shifts: FloatArray) -> Iterator[Complex]:
+        """R_km / R_k0 for each centre that patterns have.
 
-    def _matrix(self, shift: tuple[float, float]) -> Single:
-        matrix = np.asarray(self.detector.matrix)
-        vectors = self.detector.vectors() - matrix @ np.asarray(shift)
-        middle = self._small(np.moveaxis(vectors, -1, 0)).reshape(2, -1).T / self.bins**2
+        Args:
+            patterns: the mean of those of each centre, binned, shape (centres, pixels). shifts: of the centres, pixels.
+        """
+        good = self._good()
+        radius = np.array([np.linalg.norm(self._middle(shift), axis=1) for shift in shifts])
+        group = np.rint(radius[:, good] / (FINE * self.pixel)).astype(np.int64).ravel()
+        count = np.bincount(group)
+        at, mean = (
+            np.bincount(group, one[:, good].ravel())[count > 0] / count[count > 0] for one in (radius, patterns)
+        )
+        profile = interpolate.make_smoothing_spline(at, mean, count[count > 0].astype(np.float64))
+        for own, shift in zip(radius, shifts, strict=True):
+            seen, _ = self.split((profile(np.minimum(own, at[-1])) @ self.matrix(shift))[None].astype(np.float32))
+            level = seen[0, :, :1].real
+            out = np.zeros_like(seen[0])
+            yield np.divide(seen[0], level, out=out, where=np.abs(level) > 1e-6 * np.abs(level).max())
+
+    def _good(self) -> NDArray[np.bool_]:
+        """Binned pixels of which any part counts, shape (pixels,)."""
+        return np.asarray(self._small(self.detector.mask[None])[0].ravel() > 0)
+
+    def _middle(self, shift: FloatArray) -> FloatArray:
+        """(kx, ky) of binned pixels from a centre that is shifted by rows and columns, shape (pixels, 2)."""
+        vectors = self.detector.vectors() - np.asarray(self.detector.matrix) @ shift
+        return np.asarray(self._small(np.moveaxis(vectors, -1, 0)).reshape(2, -1).T / self.bins**2, dtype=np.float64)
+
+    def matrix(self, shift: FloatArray) -> Single:
+        """From pixels to real and imaginary parts of all T_km and to the noise, shape (pixels, numbers)."""
+        key = (float(shift[0]), float(shift[1]))
+        if key not in self._made:
+            self._made[key] = self._matrix(shift)
+        return self._made[key]
+
+    def _matrix(self, shift: FloatArray) -> Single:
+        matrix, middle = np.asarray(self.detector.matrix), self._middle(shift)
         inside = (np.stack(np.meshgrid(*[np.arange(PARTS)] * 2), axis=-1).reshape(-1, 2) + 0.5) / PARTS - 0.5
         t = np.zeros((len(middle), self.known.size), dtype=np.complex128)
         hats = np.zeros((len(middle), len(self.radii)))
@@ -239,9 +283,8 @@ class _Layout:
             turns = np.exp(-1j * np.arange(self.orders + 1) * np.arctan2(ky, kx)[:, None])
             t += (mine[:, :, None] * turns[:, None] * self.known).reshape(len(middle), -1)
             hats += mine
-        good = self._small(self.detector.mask[None])[0].ravel() > 0
-        if not good.all():
-            t = _completed(t, good)
+        if not self._good().all():
+            t = _completed(t, self._good())
         beside = np.zeros_like(hats)
         beside[:, :-1] = hats[:, :-1] * hats[:, 1:]
         return np.concatenate([t.real, t.imag, hats**2, beside], axis=1).astype(np.float32)

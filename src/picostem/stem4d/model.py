@@ -38,7 +38,7 @@ class Encoded:
 
     Attributes:
         mean, sigma: of the latents, shape (n, latent).
-        angle, angle_sigma: orientation, radians in (-pi/symmetry, pi/symmetry], and its standard error, which is that of
+        angle, angle_sigma: orientation, radians in (-pi/symmetry, pi/symmetry], and its standard error, that of
             an unknown angle as far as the pattern may as well be round, shape (n,).
         told: by how many nats the pattern is likelier with an orientation than if it were round, shape (n,).
         classes: probabilities, shape (n, classes). evidence: logarithm of the likelihood, per count, shape (n,).

@@ -243,7 +243,8 @@ class RVAENetwork(nn.Module):
         """
         grid, step = self.circle(series, self.angles), 2 * math.pi / self.angles
         order = torch.arange(self.orders, device=series.device)
-        peak = (grid if allowed is None else grid.masked_fill(~allowed, -math.inf)).argmax(dim=1) * step
+        start = grid if allowed is None else grid.masked_fill(~allowed, -math.inf)
+        peak: Tensor = start.argmax(dim=1) * step
         for _ in range(NEWTON):
             wave = series * torch.exp(1j * order * peak[:, None])
             slope, bend = -(order * wave.imag).sum(dim=1), -(order**2 * wave.real).sum(dim=1)
