@@ -6,7 +6,8 @@ With hats B_k over the radius, rings that add up to one, a pattern I with pixels
 
 The sharp edge of a disk, seen in square pixels, has harmonics of order 4, 8, 12, ... which stand still on the detector
 and may exceed a pattern's shot noise many times. Of counts they are taken off: T_km - T_k0 R_km / R_k0, R of the mean
-pattern made round.
+pattern made round; where its centre lies on a symmetry of the pixels and the harmonic is in all patterns, of the mean
+pattern made alike under all eight.
 
 A pattern turned by alpha has T_km exp(-i m alpha), so |T_km| is invariant and -arg T_km / m an orientation modulo
 2 pi / m. They are linear in the counts: nothing is interpolated, and the shot noise of each is known,
@@ -18,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +42,11 @@ RIDGE = 1e-3
 """Of the mean information on a harmonic: what it is taken to be 0 with, where masked pixels leave it open."""
 FINE = 0.05
 """Pixels of radius over which a pattern that is made round is averaged before its profile is smoothed."""
+STILL = 5.0
+"""Standard errors of the mean from which a harmonic stands still on the detector: those of patterns that turn average
+out."""
+OFF = 0.1
+"""Pixels from a pixel's middle, corner or side's middle, up to which the centre is taken to lie there."""
 NEGATIVE = 0.01
 """Of the largest mean of a pixel: how far below 0 others may be if they are counts."""
 PARTS = 3
@@ -190,9 +197,13 @@ def angular_harmonics(
         if progress is not None:
             progress(where.stop, rows * columns)
     if totals.min() >= -NEGATIVE * totals.max():
-        for index, share in enumerate(layout.pixelation(totals / np.bincount(which)[:, None], shift * MOVED)):
-            mine = which == index
-            values[mine, :, 1:] -= share[:, 1:] * values[mine, :, :1].real
+        for index, (even, alike) in enumerate(layout.pixelation(totals / np.bincount(which)[:, None], shift * MOVED)):
+            mine = np.flatnonzero(which == index)
+            own = values[mine] - even * values[mine, :, :1].real
+            own[:, :, 0] = values[mine, :, 0]
+            still = np.abs(own.mean(axis=0)) > STILL * np.sqrt(np.mean(np.abs(own) ** 2, axis=0) / len(mine))
+            own -= np.where(still, alike - even, 0) * own[:, :, :1].real
+            values[mine, :, 1:] = own[:, :, 1:]
     return Harmonics(
         values, noise / np.float32(electrons_per_count), layout.radii, layout.area(), layout.known, scan.shape,
         scan.detector.unit,
@@ -236,8 +247,9 @@ class _Layout:
         parts = data[:, :rows, :columns].reshape(len(data), rows // b, b, columns // b, b)
         return np.asarray(parts.sum(axis=(2, 4), dtype=np.float32))
 
-    def pixelation(self, patterns: FloatArray, shifts: FloatArray) -> Iterator[Complex]:
-        """R_km / R_k0 for each centre that patterns have.
+    def pixelation(self, patterns: FloatArray, shifts: FloatArray) -> Iterator[tuple[Complex, Complex]]:
+        """R_km / R_k0 for each centre that patterns have, of the mean pattern made round, and made alike under the
+        symmetries of the pixels, which is the same where the centre lies on none.
 
         Args:
             patterns: the mean of those of each centre, binned, shape (centres, pixels). shifts: of the centres, pixels.
@@ -250,11 +262,40 @@ class _Layout:
             np.bincount(group, one[:, good].ravel())[count > 0] / count[count > 0] for one in (radius, patterns)
         )
         profile = interpolate.make_smoothing_spline(at, mean, count[count > 0].astype(np.float64))
-        for own, shift in zip(radius, shifts, strict=True):
-            seen, _ = self.split((profile(np.minimum(own, at[-1])) @ self.matrix(shift))[None].astype(np.float32))
-            level = seen[0, :, :1].real
-            out = np.zeros_like(seen[0])
-            yield np.divide(seen[0], level, out=out, where=np.abs(level) > 1e-6 * np.abs(level).max())
+        for own, shift, pattern in zip(radius, shifts, patterns, strict=True):
+            even, alike = profile(np.minimum(own, at[-1])), self._symmetrised(pattern, shift)
+            round_ = self._shares(even, shift)
+            yield round_, round_ if alike is None else self._shares(alike, shift)
+
+    def _shares(self, pattern: FloatArray, shift: FloatArray) -> Complex:
+        """T_km / T_k0 of a pattern, 0 for rings without counts."""
+        seen = self.split((pattern @ self.matrix(shift))[None].astype(np.float32))[0][0]
+        level = seen[:, :1].real
+        out: Complex = np.zeros_like(seen)
+        return np.asarray(np.divide(seen, level, out=out, where=np.abs(level) > 1e-6 * np.abs(level).max()))
+
+    def _symmetrised(self, pattern: FloatArray, shift: FloatArray) -> FloatArray | None:
+        """The mean of a pattern and of those that the eight symmetries of square pixels make of it; None where the
+        centre is on no such symmetry, or the pixels are not square, shape (pixels,)."""
+        matrix = np.asarray(self.detector.matrix)
+        centre = (np.asarray(self.detector.centre) + shift + 0.5) / self.bins - 0.5
+        near = np.rint(2 * centre) / 2
+        square = np.allclose(matrix @ matrix.T, self.pixel**2 / self.bins**2 * np.eye(2), rtol=1e-3)
+        if not square or np.abs(centre - near).max() > OFF or (near[0] - near[1]) % 1:
+            return None
+        shape = [n // self.bins for n in self.detector.shape]
+        away = np.moveaxis(np.indices(shape), 0, -1) - near
+        total, count = np.zeros(shape), np.zeros(shape)
+        flat, good = pattern.reshape(shape), self._good().reshape(shape)
+        for swapped in (away, away[..., ::-1]):
+            for signs in product((1, -1), repeat=2):
+                at = np.rint(near + swapped * signs).astype(np.int64)
+                inside = np.all((at >= 0) & (at < shape), axis=-1)
+                row, column = np.where(inside[..., None], at, 0).transpose(2, 0, 1)
+                inside &= good[row, column]
+                total += np.where(inside, flat[row, column], 0)
+                count += inside
+        return np.asarray((total / np.maximum(count, 1)).ravel())
 
     def _good(self) -> NDArray[np.bool_]:
         """Binned pixels of which any part counts, shape (pixels,)."""
