@@ -279,6 +279,33 @@ def stem4d(
     _deliver(document, tables, json, markdown)
 
 
+@app.command("catalog")
+def catalog(
+    case: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="drawn, images (simulates and resolves, 2 s each), rows; may be repeated. Default: drawn and rows.",
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, metavar="N", help="In the catalog.")] = 150,
+    keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the catalog there, and add to it.")] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of whatever is drawn.")] = 0,
+    json: Json = None,
+    markdown: Markdown = False,
+) -> None:
+    """Statistics of slips whose landscape and temperature are known; how fast a catalog takes rows and answers."""
+    from picostem.bench.catalog import Asked, run
+    from picostem.cli.catalog import tidy
+    from picostem.cli.watch import watch
+
+    tidy()
+    with watch() as progress:
+        document, tables = run(case or ["drawn", "rows"], Asked(images, seed, keep), progress.begin)
+        progress.pause()
+    _deliver(document, tables, json, markdown)
+
+
 @app.command("speed")
 def speed(
     json: Json = None,
