@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from picostem.bench.stem4d_scores import anomaly, deviations, harmonics_of, rank_correlation, roc_auc
+from picostem.bench.stem4d_scores import anomaly, deviations, rank_correlation, roc_auc
 from picostem.bench.table import Table, number
 from picostem.physics import DEGREE, KV, MRAD, FloatArray
 from picostem.simulate.scan4d import Scan4DSettings, Simulated4D, corrected_microscope, simulate_scan4d
 from picostem.simulate.specimen import BOND, Specimen, graphene
 from picostem.stem4d.com import centre_of_mass
+from picostem.stem4d.harmonics import angular_harmonics
 from picostem.stem4d.scan import Detector, Scan4D
 from picostem.stem4d.settings import RVAESettings
 from picostem.structure import rotation_matrix
@@ -182,7 +183,7 @@ def _without(defect: str, side: float, rotation: float) -> Specimen:
 def score(plan: Plan, defect: str, truth: Truth, electrons: float, rng: np.random.Generator) -> Score:
     """All methods on one recording."""
     scan = _recorded(truth.scan, electrons, rng)
-    com, harmonics = centre_of_mass(scan), harmonics_of(scan)
+    com, harmonics = centre_of_mass(scan), angular_harmonics(scan)
     orders = {m: harmonics.order(m, harmonics.best_weights(m)) for m in ORDERS}
     psi_1, psi_3 = truth.scan.maps["psi_1"], truth.scan.maps["psi_3"]
     features = {

@@ -9,13 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from picostem.physics import FloatArray
 from picostem.stem4d.com import CentreOfMass
-from picostem.stem4d.harmonics import Harmonics, angular_harmonics
-from picostem.stem4d.scan import Scan4D
-
-
-def harmonics_of(scan: Scan4D) -> Harmonics:
-    """As `picostem 4d` takes them of counted patterns."""
-    return angular_harmonics(scan)
 
 
 def deviations(found: ArrayLike, true: ArrayLike, order: int = 1) -> tuple[FloatArray, float]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from picostem.bench.stem4d_scores import angle_sigma, deviations, harmonics_of, rank_correlation, rms
+from picostem.bench.stem4d_scores import angle_sigma, deviations, rank_correlation, rms
 from picostem.bench.table import Table, number
 from picostem.physics import DEGREE, FloatArray
 from picostem.simulate.toy4d import Kind, Toy
@@ -193,7 +193,7 @@ def learned(plan: Plan, seed: int) -> Learned:
     patterns = toy.patterns(angles, strengths, rng).astype(np.uint16)
     scan = Scan4D.of(patterns.reshape(plan.side, plan.side, plan.size, plan.size))
     began = time.perf_counter()
-    harmonics = harmonics_of(scan)
+    harmonics = angular_harmonics(scan)
     settings = replace(plan.settings, symmetry=toy.order)
     model = RVAE.build(harmonics, settings, seed=seed, device="cpu").train(harmonics, seed=seed)
     return Learned(model, scan, harmonics, angles, strengths, time.perf_counter() - began)
