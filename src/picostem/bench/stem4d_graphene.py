@@ -27,8 +27,10 @@ from picostem.simulate.scan4d import Scan4DSettings, Simulated4D, corrected_micr
 from picostem.simulate.specimen import BOND, Specimen, graphene
 from picostem.stem4d.com import centre_of_mass
 from picostem.stem4d.harmonics import angular_harmonics
+from picostem.stem4d.repeat import unusual
 from picostem.stem4d.scan import Detector, Scan4D
 from picostem.stem4d.settings import RVAESettings
+from picostem.stem4d.virtual import annular, virtual_image
 from picostem.structure import rotation_matrix
 
 Progress = Callable[[str, int, int], None]
@@ -41,14 +43,17 @@ MANY = 1e9
 DEFECTIVE = 0.005
 """Total variation distance. Patterns of perfect graphene differ by 0.011 from their mean, those 8 Å from a vacancy by
 less than 0.001 from those without it."""
+BEYOND = 0.72
+"""1/Å from which on the dark field counts: 1.1 radii of the disk."""
 TINY = 1e-12
 """Share of the beam that a pixel has at least: a logarithm is taken."""
 ORDERS = range(1, 7)
 COMPONENTS = 8
 DEFLECTIONS = ("CoM", "harmonic 1")
 METHODS = ("CoM", "harmonics", "PCA", "rVAE", "rVAE + evidence")
+REPEAT = "unlike other cells"
 KNOWN = "both patterns known"
-AUC_HEAD = ("defect", "electrons", "defective", *METHODS, KNOWN)
+AUC_HEAD = ("defect", "electrons", "defective", *METHODS, REPEAT, KNOWN)
 ANGLE_HEAD = (
     "defect", "electrons", "deflection: CoM °", "harmonic 1 °", "offsets °", "lattice: harmonic 3 °", "rVAE °",
     "ρ |psi_1|: CoM", "harmonic 1", "ρ |psi_3|: harmonic 3", "rVAE's best z",
@@ -212,6 +217,11 @@ def score(plan: Plan, defect: str, truth: Truth, electrons: float, rng: np.rando
         angles["rVAE"] = found.angle.reshape(scan.shape)
         rho["rVAE"] = max(abs(rank_correlation(z, np.abs(psi_3))) for z in found.mean.T)
     auc = {name: roc_auc(truth.defective, anomaly(values)) for name, values in features.items()}
+    dark = virtual_image(scan, annular(scan.detector, BEYOND))
+    odd = unusual(np.concatenate([com.vectors, dark[..., None]], axis=-1))
+    if odd is not None:
+        known = np.isfinite(odd)
+        auc[REPEAT] = roc_auc(truth.defective[known], odd[known])
     auc[KNOWN] = roc_auc(truth.defective, truth.likelihood_ratio(scan, min(electrons, MANY)))
     one, three = (np.abs(psi) > np.median(np.abs(psi)) for psi in (psi_1, psi_3))
     deflection = np.angle(psi_1[one])
@@ -258,7 +268,7 @@ def _error(angle: FloatArray, true: ArrayLike, order: int) -> tuple[float, float
 
 
 def _auc_row(one: Score) -> tuple[str, ...]:
-    shown = (number(one.auc.get(name), 2) for name in (*METHODS, KNOWN))
+    shown = (number(one.auc.get(name), 2) for name in (*METHODS, REPEAT, KNOWN))
     return one.defect, _electrons(one), f"{100 * one.defective:.1f} %", *shown
 
 

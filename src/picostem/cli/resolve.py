@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from picostem.cli.document import STDOUT, write_document
+from picostem.cli.resolve_options import (
+    Average,
+    Dataset,
+    Detector,
+    Engine,
+    Frame,
+    Layers,
+    Material,
+    Net,
+    PixelSize,
+    Scattering,
+    Semiangle,
+    Stride,
+    Voltage,
+    Window,
+)
 from picostem.cli.several import Report, each
 from picostem.errors import OutputError, UsageError
 
@@ -19,57 +35,20 @@ if TYPE_CHECKING:
 
 def resolve(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Images: dm3, dm4, emd, tif, mrc, npy, png")],
-    material: Annotated[
-        str,
-        typer.Option(
-            "--material",
-            "-m",
-            help="Built-in name (see `picostem materials`), CIF, POSCAR or xyz file; layers of several materials as "
-            "MoS2/WSe2.",
-        ),
-    ],
-    pixel_size: Annotated[
-        float | None, typer.Option(metavar="Å", help="Å per pixel; else the file's, else found from the lattice.")
-    ] = None,
-    voltage: Annotated[
-        float | None, typer.Option(metavar="kV", help="Of the electrons; else the file's, else fitted.")
-    ] = None,
-    semiangle: Annotated[
-        float | None, typer.Option(metavar="mrad", help="Convergence semiangle; else the file's, else fitted.")
-    ] = None,
-    detector: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="INNER OUTER", help="Half angles of the detector, mrad; else the file's, else usual."),
-    ] = None,
-    window: Annotated[float, typer.Option(metavar="nm", help="Side of the windows of the slip or twist map.")] = 2.0,
-    stride: Annotated[float, typer.Option(metavar="nm", help="Distance between the windows' centres.")] = 1.0,
-    scattering: Annotated[
-        Literal["full", "independent"],
-        typer.Option(help="independent: a linear model (a convolution with the probe) made the image."),
-    ] = "full",
-    layers: Annotated[
-        Literal["auto", "1", "2", "3"], typer.Option(help="Number of layers, or auto to let the image decide.")
-    ] = "auto",
-    engine: Annotated[
-        Literal["fit", "net", "hybrid"],
-        typer.Option(
-            help="What finds the slips or the twists of windows: the fit of a model, a trained network, or both: the "
-            "fit, and the network where the model does not hold."
-        ),
-    ] = "fit",
-    net: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NET", help="Network: folder or name; default: the one that comes with picostem for what is shown."
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Data set of a file that holds several, by name or number.")
-    ] = None,
-    frame: Annotated[int | None, typer.Option(metavar="N", help="Frame of a series or movie, from 0.")] = None,
-    average: Annotated[
-        bool, typer.Option("--average", help="Align all frames of a series or movie, and resolve their mean.")
-    ] = False,
+    material: Material,
+    pixel_size: PixelSize = None,
+    voltage: Voltage = None,
+    semiangle: Semiangle = None,
+    detector: Detector = None,
+    window: Window = 2.0,
+    stride: Stride = 1.0,
+    scattering: Scattering = "full",
+    layers: Layers = "auto",
+    engine: Engine = "fit",
+    net: Net = None,
+    dataset: Dataset = None,
+    frame: Frame = None,
+    average: Average = False,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -174,13 +174,18 @@ def _pattern(ax: Axes, analysis: Analysis) -> None:
 
 
 def _harmonics(sheet: Sheet, analysis: Analysis, letters: Any) -> None:
-    """Orientations of the declared symmetry and of the three other orders that stand out most, and what breaks it."""
-    n = analysis.settings.symmetry
-    ranked = sorted(analysis.orders, key=lambda one: (one.m == n, _stands_out(one)))[-ORDERS:]
+    """Orientations of the declared symmetry and of the other orders that stand out most, what repeats in no other cell,
+    and what breaks the symmetry."""
+    n, odd = analysis.settings.symmetry, analysis.unusual
+    shown = ORDERS if odd is None else ORDERS - 1
+    ranked = sorted(analysis.orders, key=lambda one: (one.m == n, _stands_out(one)))[-shown:]
     for column, one in enumerate(sorted(ranked, key=lambda one: one.m)):
         strong = float(np.quantile(one.strength, 1 - CLIPPED)) or 1.0
         ax = _at(sheet, 1, column, letters, f"orientation, order {one.m}")
         _hues(sheet, ax, analysis, one.angle, np.clip(one.strength / strong, 0, 1), one.m)
+    if odd is not None:
+        ax = _at(sheet, 1, 3, letters, "unlike other unit cells, σ")
+        _bar(sheet, ax, _map(ax, analysis, odd, palette.MAGNITUDE))
     ax = _at(sheet, 1, 4, letters, f"breaking of {analysis.settings.broken}-fold symmetry")
     _bar(sheet, ax, _map(ax, analysis, analysis.breaking, palette.MAGNITUDE))
 

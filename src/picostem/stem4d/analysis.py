@@ -127,6 +127,8 @@ class Analysis:
         inner: radius from which the dark field counts, in the detector's unit. bright, dark: sums within the disk and
             beyond `inner`, shape (rows, columns).
         harmonics: of electrons. orders: harmonics of every pattern. breaking: of the symmetry `settings.broken`.
+        unusual: by how many standard deviations a position differs from those at the same place of other unit cells,
+            None where nothing repeats, NaN where too few cells tell.
         learned: the autoencoder; None where there is none. agreements: of active latents with maps. notes: what the
             user should know.
     """
@@ -145,6 +147,7 @@ class Analysis:
     harmonics: Harmonics
     orders: tuple[Order, ...]
     breaking: FloatArray
+    unusual: FloatArray | None
     learned: Learned | None
     agreements: tuple[Agreement, ...]
     notes: tuple[str, ...]
@@ -171,6 +174,8 @@ class Analysis:
             maps[f"orientation_{one.m}_deg"] = one.angle / DEGREE
             maps[f"orientation_{one.m}_sigma_deg"] = one.angle_sigma / DEGREE * unknown
         maps[f"breaking_{self.settings.broken}"] = self.breaking
+        if self.unusual is not None:
+            maps["unusual"] = self.unusual
         return maps | self._learned_maps()
 
     def _learned_maps(self) -> dict[str, FloatArray | IntArray]:

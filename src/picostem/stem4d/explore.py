@@ -26,6 +26,7 @@ from picostem.stem4d.compare import Agreement, agreements, clusters
 from picostem.stem4d.dpc import ScanRotation, derivatives, integrate, phase, scan_rotation
 from picostem.stem4d.harmonics import Harmonics, Order, angular_harmonics
 from picostem.stem4d.moments import accumulate
+from picostem.stem4d.repeat import unusual
 from picostem.stem4d.scan import Scan4D
 from picostem.stem4d.settings import Likelihood, RVAESettings
 from picostem.stem4d.virtual import annular
@@ -92,6 +93,9 @@ def analyse(
     field = _field(com, notes) if counted else None
     found = _harmonics(scan, settings, tell)
     orders, breaking = _symmetry(found, counted, settings)
+    tell("what repeats", 0, 0)
+    seen = com.vectors if counted else np.stack([one.value.real for one in orders], axis=-1)
+    odd = unusual(np.concatenate([seen, dark[..., None]], axis=-1))
     likelihood: Likelihood = (
         settings.likelihood if settings.likelihood != "auto" else "poisson" if counted else "gaussian"
     )
@@ -107,7 +111,7 @@ def analyse(
         compared = agreements({f"z{k}": learned.found.mean[:, k] for k in active}, maps, rng)
     return Analysis(
         settings, scan, counted, com.pattern, disk, com if counted else None, field, rotation, inner, bright, dark,
-        found, orders, breaking, learned, compared, tuple(notes), time.monotonic() - started,
+        found, orders, breaking, odd, learned, compared, tuple(notes), time.monotonic() - started,
     )  # fmt: skip
 
 
