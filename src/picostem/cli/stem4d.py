@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int, int]
 
 
+ODD = 5.0
+"""Standard deviations from which on a position is told to be unlike other unit cells."""
+
+
 def stem4d(
     files: Annotated[
         list[Path], typer.Argument(metavar="SCAN", help="4D-STEM data: h5, emd, hspy, mib, blo, dm4, npy, raw, ...")
@@ -172,6 +176,9 @@ def _summary(found: Analysis, job: Job, files: list[str]) -> str:
         length = float(np.nanmedian(np.linalg.norm(found.com.vectors, axis=-1))) * unit
         error = float(np.nanmedian(found.com.error)) * unit
         lines.append(f"centre of mass: typically {length:.3g} {found.momentum_unit} off, standard error {error:.2g}")
+    if found.unusual is not None:
+        odd = int(np.sum(found.unusual > ODD))
+        lines.append(f"{odd} positions differ by more than {ODD:g} σ from the same place of other unit cells")
     if found.learned is not None:
         told, alarms = found.learned.found, found.learned.alarms
         lines.append(
