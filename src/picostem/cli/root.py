@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from picostem.cli import atoms, batch, bench, resolve, show, simulate, stem4d, style, train
+from picostem.cli import atoms, batch, bench, catalog, resolve, show, simulate, stem4d, style, train
 from picostem.cli.failure import explain, say, silence_stdout, wants_traceback
 from picostem.errors import PicostemError
 from picostem.version import VERSION
@@ -33,6 +33,7 @@ app.command("4d")(stem4d.stem4d)
 app.command("simulate", cls=simulate.SimulateCommand)(simulate.simulate)
 app.command("materials")(show.materials)
 app.command("info")(show.info)
+app.add_typer(catalog.app, name="catalog")
 app.add_typer(style.app, name="style")
 app.add_typer(train.app, name="train")
 app.add_typer(bench.app, name="bench")
