@@ -47,7 +47,8 @@ def test_every_import_is_declared_and_every_dependency_imported(project: dict[st
     core = names(project["dependencies"])
     extras = project["optional-dependencies"]
     assert isinstance(extras, dict)
-    optional = names(extras["sim"]) | names(extras["train"]) | names(extras["hyperspy"])
+    parts = ("sim", "train", "hyperspy", "batch", "catalog")
+    optional = set().union(*(names(extras[one]) for one in parts))
     imported = distributions_imported()
     assert imported <= core | optional
     assert core - INDIRECT <= imported

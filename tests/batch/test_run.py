@@ -107,11 +107,11 @@ def start(data: Path, out: Path) -> subprocess.Popen[str]:
 
 def wait_for_begin(out: Path) -> None:
     """Until an image is half-written."""
-    for _ in range(600):
+    for _ in range(3000):
         if list(out.glob("results/.*")):
             return
         time.sleep(0.02)
-    pytest.fail("the batch did not begin within 12 s")
+    pytest.fail("the batch did not begin within 60 s")
 
 
 @pytest.mark.parametrize(("kills", "count"), [(3, 6), pytest.param(20, 100, marks=pytest.mark.slow)])
