@@ -156,9 +156,22 @@ def select(
     return Selection(slips, pair, chosen * DEGREE, position, float(asked["stride"][0]), found)
 
 
+FEWEST = 8
+"""Images whose slips make statistics."""
+
+
 def analyse(selection: Selection, landscape: Landscape) -> Statistics:
-    """Density, peaks, transitions and temperature of a selection. Raises DataError for a flat landscape."""
+    """Density, peaks, transitions and temperature of a selection.
+
+    Raises:
+        DataError: fewer than FEWEST images, whose scatter would tell nothing; a flat landscape.
+    """
     slips = selection.slips
+    count = len(np.unique(slips.image))
+    if count < FEWEST:
+        raise DataError(
+            f"statistics of slips need {FEWEST} images or more, as their errors are the scatter of images; got {count}"
+        )
     density = Density.of(slips)
     peaks, cluster = find_peaks(density)
     # 1.05: neighbours along the grid, not across it, whatever was rounded.
